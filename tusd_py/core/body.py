@@ -1,0 +1,73 @@
+"""What the layers agree on about a request body: two ways out of one seam.
+
+A body is read in batches through the server's `receive()`, which is right on every server, or the server lends the
+connection's socket so that a worker thread reads it without a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from tusd_py.core.errors import UploadError
+
+Buffer = bytes | bytearray | memoryview
+
+LENDING = "tusd_py.lending"
+"""Key of `scope["extensions"]`: an object with `lend()`, if the server can lend this request's socket."""
+
+TRAILERS = "tusd_py.trailers"
+"""Key of `scope["extensions"]`: the list that request trailers are put into, as (lower-case name, value) pairs of bytes."""
+
+
+class Loan(Protocol):
+    """A connection's socket, lent for the rest of one request body.
+
+    `fd` is non-blocking and stays so. `remaining` is what the body still has on that socket, in bytes; whoever reads lowers
+    it, and never reads more. `buffered` is the start of the rest, already read by the server.
+    """
+
+    fd: int
+    buffered: bytes
+    remaining: int
+
+    async def readable(self) -> None:
+        """Wait on the event loop until the socket has bytes, has ended or has failed."""
+
+    def give_back(self) -> None:
+        """Hand the socket back, at the end of the body or before it; no thread may use it any more."""
+
+
+class Body(Protocol):
+    """The body of one request.
+
+    `length` is the announced Content-Length in bytes, None with chunked coding. `ended_early` says why reading stopped before
+    the end, once it did. `stop_requested` may be read from any thread.
+    """
+
+    length: int | None
+    ended_early: UploadError | None
+    stop_requested: bool
+
+    def batches(self) -> AsyncIterator[Sequence[bytes]]:
+        """The bytes that came since the last batch; ends at the end of the body or when `ended_early` is set."""
+
+    def lend(self) -> Loan | None:
+        """The socket, where the server lends it and it is worth it."""
+
+    async def readable(self, loan: Loan) -> bool:
+        """Wait for bytes on a lent socket; False once `ended_early` is set."""
+
+    def fail(self, error: UploadError) -> None:
+        """Note that the body ended early, as seen by who reads the lent socket."""
+
+    def interrupt(self, error: UploadError, grace: float) -> None:
+        """Ask for an early end, for this reason, after `grace` seconds if the body has not ended by then."""
+
+    def trailer(self, name: str) -> list[str] | None:
+        """The values of a trailer field, after the end of the body; None where trailers are not delivered."""
+
+
+class Lender(Protocol):
+    def lend(self) -> Loan | None:
+        """Lend the socket for the rest of this request's body, or None where that cannot be done."""

@@ -1,0 +1,104 @@
+"""The `.info` file: tusd's JSON description of an upload, with one key of ours, `TusdPy`.
+
+tusd's keys stand in tusd's order, so that a directory can be handed over in both directions. The offset that is written there
+is stale by design: the truth is the size of the data file (tusd's layout).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from tusd_py.core.uploads import NewUpload
+
+EXTRAS = "TusdPy"
+
+
+class CorruptInfo(ValueError):
+    """The text is not the description of an upload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """A decoded `.info`: the upload, where its bytes are (empty: beside the `.info`), when it was created."""
+
+    upload: NewUpload
+    path: str
+    created_at: float | None
+
+
+def encode_info(upload: NewUpload, *, offset: int, path: str, info_path: str, created_at: float | None) -> bytes:
+    extras: dict[str, Any] = {"Protocol": "tus"}
+    if upload.metadata_text is not None:
+        extras["Metadata"] = upload.metadata_text
+    if upload.concat_text is not None:
+        extras["Concat"] = upload.concat_text
+    if created_at is not None:
+        extras["Created"] = created_at
+    document = {
+        "ID": upload.id,
+        "Size": upload.size or 0,
+        "SizeIsDeferred": upload.size is None,
+        "Offset": offset,
+        "MetaData": dict(upload.metadata),
+        "IsPartial": upload.is_partial,
+        "IsFinal": upload.is_final,
+        "PartialUploads": list(upload.parts) if upload.parts is not None else None,
+        "Storage": {"InfoPath": info_path, "Path": path, "Type": "filestore"},
+        EXTRAS: extras,
+    }
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def decode_info(text: bytes, upload_id: str) -> Info:
+    """Read an `.info` as Go would: names in any case, unknown keys ignored, absent ones at their zero value.
+
+    The id is the one the file was found under. Raises `CorruptInfo`.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise CorruptInfo("not JSON") from error
+    fields = _Fields(document)
+    extras = _Fields(fields.take("TusdPy", dict, {}))
+    storage = _Fields(fields.take("Storage", dict, {}))
+    metadata = fields.take("MetaData", dict, {})
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise CorruptInfo("MetaData")
+    parts = fields.take("PartialUploads", list, [])
+    if not all(isinstance(part, str) for part in parts):
+        raise CorruptInfo("PartialUploads")
+    size = fields.take("Size", int, 0)
+    if size < 0:
+        raise CorruptInfo("Size")
+    upload = NewUpload(
+        id=upload_id,
+        size=None if fields.take("SizeIsDeferred", bool, False) else size,
+        metadata=metadata,
+        metadata_text=extras.take("Metadata", str, None),
+        is_partial=fields.take("IsPartial", bool, False),
+        parts=tuple(parts) if fields.take("IsFinal", bool, False) else None,
+        concat_text=extras.take("Concat", str, None),
+    )
+    created_at = extras.take("Created", float, None)
+    return Info(upload, path=storage.take("Path", str, ""), created_at=created_at)
+
+
+class _Fields:
+    """The members of a JSON object by lower-case name; null counts as absent."""
+
+    def __init__(self, document: object) -> None:
+        if not isinstance(document, dict):
+            raise CorruptInfo("not an object")
+        self._members = {str(name).lower(): value for name, value in document.items()}
+
+    def take(self, name: str, kind: type, default: Any) -> Any:
+        value = self._members.get(name.lower())
+        if value is None:
+            return default
+        if kind is float and type(value) is int:
+            return float(value)
+        if type(value) is not kind:
+            raise CorruptInfo(name)
+        return value
