@@ -34,6 +34,9 @@ class Loan(Protocol):
     async def readable(self) -> None:
         """Wait on the event loop until the socket has bytes, has ended or has failed."""
 
+    def wake(self) -> None:
+        """End a wait in `readable`."""
+
     def give_back(self) -> None:
         """Hand the socket back, at the end of the body or before it; no thread may use it any more."""
 

@@ -7,10 +7,9 @@ is stale by design: the truth is the size of the data file (tusd's layout).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
-from tusd_py.core.uploads import NewUpload
+from tusd_py.core.uploads import Upload
 
 EXTRAS = "TusdPy"
 
@@ -19,42 +18,33 @@ class CorruptInfo(ValueError):
     """The text is not the description of an upload."""
 
 
-@dataclass(frozen=True, slots=True)
-class Info:
-    """A decoded `.info`: the upload, where its bytes are (empty: beside the `.info`), when it was created."""
-
-    upload: NewUpload
-    path: str
-    created_at: float | None
-
-
-def encode_info(upload: NewUpload, *, offset: int, path: str, info_path: str, created_at: float | None) -> bytes:
+def encode_info(upload: Upload, info_path: str) -> bytes:
     extras: dict[str, Any] = {"Protocol": "tus"}
     if upload.metadata_text is not None:
         extras["Metadata"] = upload.metadata_text
     if upload.concat_text is not None:
         extras["Concat"] = upload.concat_text
-    if created_at is not None:
-        extras["Created"] = created_at
+    if upload.created_at is not None:
+        extras["Created"] = upload.created_at
     document = {
         "ID": upload.id,
         "Size": upload.size or 0,
         "SizeIsDeferred": upload.size is None,
-        "Offset": offset,
+        "Offset": upload.offset,
         "MetaData": dict(upload.metadata),
         "IsPartial": upload.is_partial,
         "IsFinal": upload.is_final,
         "PartialUploads": list(upload.parts) if upload.parts is not None else None,
-        "Storage": {"InfoPath": info_path, "Path": path, "Type": "filestore"},
+        "Storage": {"InfoPath": info_path, "Path": upload.path, "Type": "filestore"},
         EXTRAS: extras,
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def decode_info(text: bytes, upload_id: str) -> Info:
+def decode_info(text: bytes, upload_id: str) -> Upload:
     """Read an `.info` as Go would: names in any case, unknown keys ignored, absent ones at their zero value.
 
-    The id is the one the file was found under. Raises `CorruptInfo`.
+    The id is the one the file was found under; an empty `path` stands for the place beside the `.info`. Raises `CorruptInfo`.
     """
     try:
         document = json.loads(text)
@@ -72,7 +62,7 @@ def decode_info(text: bytes, upload_id: str) -> Info:
     size = fields.take("Size", int, 0)
     if size < 0:
         raise CorruptInfo("Size")
-    upload = NewUpload(
+    return Upload(
         id=upload_id,
         size=None if fields.take("SizeIsDeferred", bool, False) else size,
         metadata=metadata,
@@ -80,9 +70,9 @@ def decode_info(text: bytes, upload_id: str) -> Info:
         is_partial=fields.take("IsPartial", bool, False),
         parts=tuple(parts) if fields.take("IsFinal", bool, False) else None,
         concat_text=extras.take("Concat", str, None),
+        path=storage.take("Path", str, ""),
+        created_at=extras.take("Created", float, None),
     )
-    created_at = extras.take("Created", float, None)
-    return Info(upload, path=storage.take("Path", str, ""), created_at=created_at)
 
 
 class _Fields:

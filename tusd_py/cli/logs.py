@@ -1,0 +1,53 @@
+"""How log events are written: tusd's text and JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from tusd_py.core.log_event import LogEvent
+
+_LEVELS = {"WARNING": "WARN", "CRITICAL": "ERROR"}
+
+
+class TextFormatter(logging.Formatter):
+    """`YYYY/MM/DD HH:MM:SS.microseconds level=INFO event=NAME key=value …`, in local time."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%Y/%m/%d %H:%M:%S.%f")
+        line = f"{time} level={_level(record)} {_event(record)}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line; the event's name stands under `msg`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).astimezone().isoformat()
+        event = _event(record)
+        line: dict[str, object] = {"time": time, "level": _level(record)}
+        line |= {"msg": event.name, **event.attributes}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure_logging(*, is_json: bool, is_verbose: bool) -> None:
+    """Write our events, and warnings of the server below, to standard output."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter() if is_json else TextFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("tusd_py").setLevel(logging.DEBUG if is_verbose else logging.INFO)
+
+
+def _level(record: logging.LogRecord) -> str:
+    return _LEVELS.get(record.levelname, record.levelname)
+
+
+def _event(record: logging.LogRecord) -> LogEvent:
+    """Lines of other libraries become events of their logger's name."""
+    if isinstance(record.msg, LogEvent):
+        return record.msg
+    return LogEvent("ServerMessage", logger=record.name, message=record.getMessage())

@@ -1,0 +1,303 @@
+"""The HTTP/1.1 protocol of our server: uvicorn's httptools protocol, with the time-outs and limits that uploads need.
+
+It adds: a limit for the header block, a time-out for it and for idle connections, bodies that an `Upgrade:` header does not
+cost, request trailers, answers to clients that have closed their half of the connection, bytes that are not forgotten when the
+client goes, and sockets lent for big bodies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http import httptools_impl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from tusd_py.core.body import LENDING, TRAILERS, Loan
+from tusd_py.core.log_event import LogEvent
+from tusd_py.server.lending import SocketLoan
+
+log = logging.getLogger("tusd_py")
+
+_LARGEST_TRAILERS = 16 * 1024
+
+
+def _answer(status: str) -> bytes:
+    return (
+        f"HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+        f"content-length: {len(status) + 1}\r\nconnection: close\r\n\r\n{status}\n"
+    ).encode()
+
+
+_INVALID = _answer("400 Bad Request")
+_TOO_LARGE = _answer("431 Request Header Fields Too Large")
+_CLOSING_LINGER = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """`header_bytes` of a request's head, and the seconds in which it must come or an idle connection may stay."""
+
+    header_bytes: int = 1024 * 1024
+    timeout: float = 60.0
+
+
+class UploadProtocol(HttpToolsProtocol):
+    """One connection. `limits` and `can_lend` are set on a subclass, since uvicorn makes the instances."""
+
+    limits = ConnectionLimits()
+    can_lend = True
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._application = self.app
+        self.app = self._serve
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._silent_bytes = 0  # that came since the parser last had something to hand on
+        self._trailer_bytes = 0
+        self._trailers: list[tuple[bytes, bytes]] = []
+        self._is_in_head = True
+        self._is_resuming = False
+        self._is_refused = False
+        self._has_ended = False
+
+    # --- the connection ---
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_head_timer()
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """The client sends no more. While it waits for an answer the connection stays open for that, as it does in Go."""
+        self._has_ended = True
+        if self.cycle is None or self.cycle.response_complete or self.scheme == "https":
+            return None
+        self._end_body()
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
+        self._silent_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(_INVALID)
+        else:
+            if self._silent_bytes > self.limits.header_bytes:
+                self._refuse(_TOO_LARGE)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._unset_keepalive_if_required()
+        if self.cycle.response_complete and not self.pipeline:
+            self._await_head()
+
+    # --- the head ---
+
+    def _await_head(self) -> None:
+        """Idle, sending a head, or sending a body that nobody wants: none of them may take longer than the time-out."""
+        self._cancel_head_timer()
+        self._head_timer = self.loop.call_later(self.limits.timeout, self._on_head_timeout)
+
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _on_head_timeout(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        if not self._is_resuming:
+            super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._is_resuming:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_resuming:
+            return
+        if self._is_in_head:
+            super().on_header(name, value)
+        elif (size := len(name) + len(value)) + self._trailer_bytes <= _LARGEST_TRAILERS:
+            # Trailers are kept apart from the head, which they must not be able to change.
+            self._trailer_bytes += size
+            self._trailers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self._is_resuming:
+            return
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > self.limits.header_bytes:
+            self._refuse(_TOO_LARGE)
+        if self._is_refused:
+            return
+        self._cancel_head_timer()
+        self._is_in_head = False
+        self._silent_bytes = self._trailer_bytes = 0
+        self._trailers = []
+        self.scope["extensions"] = {TRAILERS: self._trailers}
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._silent_bytes = 0
+        if not self._is_refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._is_refused or (self.parser.should_upgrade() and self._framing()):
+            return
+        self._is_in_head = True
+        super().on_message_complete()
+        if self.cycle.response_complete and not self.pipeline:
+            self._await_head()
+
+    def _refuse(self, answer: bytes) -> None:
+        """Read nothing more of what is not HTTP, or too much of it, and close once the client has had time to read why."""
+        if self._is_refused:
+            return
+        self._is_refused = True
+        self._cancel_head_timer()
+        log.info(LogEvent("RequestRefused", answer=answer[9:12].decode()))
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._end_body()
+        else:
+            self.transport.write(answer)
+            self.loop.call_later(_CLOSING_LINGER, self.transport.close)
+
+    def _end_body(self) -> None:
+        """Nothing more comes of the current request; its answer can still be read."""
+        self._has_ended = True
+        self.cycle.keep_alive = False
+        self.cycle.message_event.set()
+
+    # --- bodies that go another way ---
+
+    def _framing(self) -> bytes:
+        """The header that says where the body of the current request ends; empty without a body."""
+        length = b""
+        for name, value in self.headers:
+            if name == b"transfer-encoding":
+                return b"Transfer-Encoding: " + value
+            if name == b"content-length":
+                length = value
+        return b"Content-Length: " + length if length.strip(b"0 ") else b""
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """The parser gave up HTTP/1.1 for a protocol that we do not speak: read on as if it had not been offered."""
+        framing = self._framing()
+        self._resume_within_body(framing)
+        if rest:
+            self.data_received(rest)
+
+    def _resume_within_body(self, framing: bytes) -> None:
+        """Go on with a fresh parser that is told only how the rest of the current body is framed (empty: no rest)."""
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        if framing:
+            self._is_resuming = True
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
+            self._is_resuming = False
+
+    def lend(self, cycle: RequestResponseCycle) -> Loan | None:
+        """Lend the socket for the rest of this request's body; the connection reads nothing until it is given back."""
+        framing = self._framing()
+        if (
+            not self.can_lend
+            or cycle is not self.cycle
+            or not cycle.more_body
+            or self.scheme == "https"
+            or not framing.startswith(b"Content-Length: ")
+            or self._has_ended
+            or self.transport.is_closing()
+        ):
+            return None
+        connection = self.transport.get_extra_info("socket")
+        buffered = bytes(cycle.body)
+        remaining = int(framing.partition(b" ")[2]) - len(buffered)
+        if connection is None or remaining <= 0:
+            return None
+        if cycle.waiting_for_100_continue:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            cycle.waiting_for_100_continue = False
+        self.flow.pause_reading()
+        cycle.body.clear()
+        return SocketLoan(connection.fileno(), buffered, remaining, self._take_back)
+
+    def _take_back(self, remaining: int) -> None:
+        if self.parser is None:  # the connection is gone
+            return
+        if remaining:
+            self._resume_within_body(b"Content-Length: %d" % remaining)
+        else:
+            self._resume_within_body(b"")
+            self.on_message_complete()
+
+    # --- the application's side ---
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        cycle: RequestResponseCycle = receive.__self__
+        exchange = _Exchange(self, cycle)
+        scope["extensions"][LENDING] = exchange
+        await self._application(scope, exchange.receive, send)
+
+    def client_has_ended(self, cycle: RequestResponseCycle) -> bool:
+        return self._has_ended and cycle is self.cycle and cycle.more_body
+
+
+class _Exchange:
+    """What one request is offered beyond ASGI, and a `receive()` that loses nothing when the client goes."""
+
+    def __init__(self, protocol: UploadProtocol, cycle: RequestResponseCycle) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+
+    def lend(self) -> Loan | None:
+        return self._protocol.lend(self._cycle)
+
+    async def receive(self) -> Any:
+        cycle = self._cycle
+        if not (cycle.disconnected or self._protocol.client_has_ended(cycle)):
+            message = await cycle.receive()
+            is_end = message["type"] == "http.request" and message["more_body"] and not message["body"]
+            if message["type"] == "http.request" and not (is_end and self._protocol.client_has_ended(cycle)):
+                return message
+        if cycle.body:
+            rest, cycle.body = bytes(cycle.body), bytearray()
+            return {"type": "http.request", "body": rest, "more_body": cycle.more_body}
+        if not cycle.more_body and not cycle.response_complete:
+            return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.disconnect"}
+
+
+def protocol_class(limits: ConnectionLimits) -> type[UploadProtocol]:
+    """The protocol with these limits; without lending where this uvicorn is not the one that it was written for."""
+    differences = differences_of_uvicorn()
+    if differences:
+        log.warning(LogEvent("SocketLendingDisabled", reason=", ".join(differences)))
+    return type("LimitedUploadProtocol", (UploadProtocol,), {"limits": limits, "can_lend": not differences})
+
+
+def differences_of_uvicorn() -> list[str]:
+    """The internals of uvicorn that are not as `lend` expects them."""
+    cycle = set(inspect.signature(RequestResponseCycle.__init__).parameters)
+    flow = httptools_impl.FlowControl
+    checks = {
+        "RequestResponseCycle": {"message_event", "expect_100_continue", "transport", "flow"} <= cycle,
+        "FlowControl": hasattr(flow, "pause_reading") and hasattr(flow, "resume_reading"),
+        "receive": "self.flow.resume_reading()" in inspect.getsource(RequestResponseCycle.receive),
+    }
+    return [name for name, is_as_expected in checks.items() if not is_as_expected]

@@ -1,0 +1,115 @@
+"""Serving one application on one socket until a signal says stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from tusd_py.server.protocol import ConnectionLimits, protocol_class
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: `network` for a request's head, an idle connection and each read; `shutdown` for requests at the end."""
+
+    network: float
+    shutdown: float
+
+
+def serve(
+    app: Any,
+    listener: socket.socket,
+    *,
+    timeouts: Timeouts,
+    header_bytes: int,
+    announce: Callable[[], None],
+    drain: Callable[[], None],
+    watch_connections: Callable[[Callable[[], float]], None],
+    say: Callable[[str], None],
+) -> None:
+    """Serve until SIGINT or SIGTERM; then let requests end within the shutdown time-out, as tusd does.
+
+    `announce` is called when requests are taken, `drain` when the stop is asked for, `say` with what the operator should read.
+    """
+    config = uvicorn.Config(
+        app,
+        http=protocol_class(ConnectionLimits(header_bytes, timeouts.network)),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=max(1, int(timeouts.network)),
+        timeout_graceful_shutdown=timeouts.shutdown,  # type: ignore[arg-type] # a float is as good
+    )
+    server = _Server(config, announce, drain, say)
+    watch_connections(lambda: len(server.server_state.connections))
+    server.run(sockets=[listener])
+    if server.has_timed_out:
+        print("Shutdown timeout exceeded. Exiting immediately!", file=sys.stderr, flush=True)
+    else:
+        say("Shutdown completed. Goodbye!")
+
+
+def raise_descriptor_limit() -> None:
+    """Allow as many open files as the system lets us: each connection and each upload needs one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server with tusd's signals: the first drains, the second exits at once with status 1."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        announce: Callable[[], None],
+        drain: Callable[[], None],
+        say: Callable[[str], None],
+    ) -> None:
+        super().__init__(config)
+        self._announce = announce
+        self._drain = drain
+        self._say = say
+        self.has_timed_out = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._drain()
+        await super().shutdown(sockets)
+        self.has_timed_out = bool(self.server_state.tasks)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+        """uvicorn raises the signal again at the end, which would make it the exit status."""
+        previous = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            self._say("Received second interrupt signal. Exiting immediately!")
+            os._exit(1)
+        self._say("Received interrupt signal. Shutting down tusd...")
+        self.should_exit = True

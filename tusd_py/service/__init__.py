@@ -1,0 +1,1 @@
+"""The use cases: what the server does, whatever asked for it."""

@@ -1,0 +1,76 @@
+"""The sweep: expired uploads and the traces of crashes, in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from itertools import islice
+
+from tusd_py.core.errors import UploadError
+from tusd_py.core.log_event import LogEvent
+from tusd_py.core.threads import InThread
+from tusd_py.service.uploads import Uploads
+from tusd_py.store.filesystem import FilesystemStore
+
+log = logging.getLogger("tusd_py")
+
+LONGEST_INTERVAL = 60.0
+SHORTEST_INTERVAL = 0.5
+_BATCH = 256
+
+
+class Sweeper:
+    """Clears up after crashes once per interval (seconds) and, if told to `look_at_uploads`, removes what has expired.
+
+    The first look waits one interval, so that a wrong `-expire-after` on an old directory can still be taken back.
+    Finished uploads are never touched.
+    """
+
+    def __init__(
+        self, store: FilesystemStore, uploads: Uploads, in_thread: InThread, *, expire_after: float, look_at_uploads: bool
+    ) -> None:
+        self._store = store
+        self._uploads = uploads
+        self._in_thread = in_thread
+        self._look_at_uploads = look_at_uploads
+        self.interval = max(SHORTEST_INTERVAL, min(LONGEST_INTERVAL, (expire_after or LONGEST_INTERVAL) / 2))
+
+    async def start(self) -> None:
+        """What is due at start: the traces of a crash, and the number of unfinished uploads."""
+        try:
+            await self._in_thread(self._store.sweep_workspace)
+            if self._look_at_uploads:
+                await self._look_at_all(is_removing=False)
+        except (UploadError, OSError) as error:
+            log.error(LogEvent("SweepError", error=str(error)))
+
+    async def run(self) -> None:
+        """Sweep for ever; trouble with the directory is logged and tried again after the next interval."""
+        while True:
+            await asyncio.sleep(self.interval)
+            try:
+                await self.sweep()
+            except (UploadError, OSError) as error:
+                log.error(LogEvent("SweepError", error=str(error)))
+
+    async def sweep(self) -> None:
+        await self._in_thread(self._store.sweep_workspace)
+        if self._look_at_uploads:
+            await self._look_at_all(is_removing=True)
+
+    async def _look_at_all(self, *, is_removing: bool) -> None:
+        """Count what is unfinished, and remove what has expired."""
+        unfinished = 0
+        ids = self._store.upload_ids()
+        while batch := await self._in_thread(_take, ids, _BATCH):
+            for upload_id in batch:
+                try:
+                    unfinished += await self._uploads.is_unfinished(upload_id, expire=is_removing)
+                except UploadError:
+                    continue  # gone or unreadable by now
+        self._uploads.recount_unfinished(unfinished)
+
+
+def _take(ids: Iterator[str], count: int) -> list[str]:
+    return list(islice(ids, count))

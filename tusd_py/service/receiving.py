@@ -1,0 +1,31 @@
+"""A request body on its way into an upload, by whichever way the server offers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tusd_py.core.body import Body
+from tusd_py.core.threads import InThread
+from tusd_py.store.receiver import Receiver, receive
+
+
+async def receive_body(receiver: Receiver, body: Body, in_thread: InThread) -> None:
+    """Write what comes until the body ends, whole or early (then `body.ended_early` says why).
+
+    Raises what `Receiver.write` raises; what was written by then stays written. No thread works on the receiver when this is
+    left, however it is left.
+    """
+    loan = body.lend()
+    if loan is not None:
+        try:
+            while loan.remaining and await body.readable(loan):
+                await in_thread(receive, receiver, body, loan)
+        finally:
+            loan.give_back()
+    async for batch in body.batches():
+        await in_thread(_write_batch, receiver, batch)
+
+
+def _write_batch(receiver: Receiver, batch: Sequence[bytes]) -> None:
+    for piece in batch:
+        receiver.write(piece)

@@ -1,0 +1,339 @@
+"""Uploads: create, append, look at, concatenate, terminate."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+from tusd_py.core import errors, rules
+from tusd_py.core.body import Body
+from tusd_py.core.errors import UploadError
+from tusd_py.core.headers import parse_checksum
+from tusd_py.core.log_event import LogEvent
+from tusd_py.core.rules import Append
+from tusd_py.core.uploads import Upload
+from tusd_py.service.metrics import Metrics
+from tusd_py.service.receiving import receive_body
+from tusd_py.service.threads import Threads
+from tusd_py.service.unfinished import Unfinished
+from tusd_py.state import Hold, State
+from tusd_py.store.filesystem import FilesystemStore
+from tusd_py.store.receiver import Receiver
+
+log = logging.getLogger("tusd_py")
+
+GRACE = 0.25
+"""Seconds in which a request that is wanted away may still come to its end."""
+
+_TOMBSTONES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes, times in seconds; 0 means no limit, but for `lock_timeout`. `strict` is what the spec says of parts."""
+
+    max_size: int = 0
+    expire_after: float = 0.0
+    lock_timeout: float = 20.0
+    min_free_space: int = 0
+    max_unfinished: int = 0
+    strict: bool = True
+
+
+def new_upload_id() -> str:
+    """128 random bits: who knows the id may write the upload, see its offset and terminate it."""
+    return secrets.token_hex(16)
+
+
+class Uploads:
+    """The uploads of one store. Everything that changes one happens under its hold; every answer tells what is on disk."""
+
+    def __init__(
+        self,
+        store: FilesystemStore,
+        state: State,
+        metrics: Metrics,
+        limits: Limits,
+        file_threads: Threads,
+        body_threads: Threads,
+    ) -> None:
+        self._store = store
+        self._state = state
+        self._metrics = metrics
+        self._limits = limits
+        self._in_thread = file_threads
+        self._in_body_thread = body_threads
+        self._unfinished = Unfinished(limits.max_unfinished)
+        self._receiving: set[Body] = set()
+        self._tombstones: OrderedDict[str, None] = OrderedDict()
+        self.is_draining = False
+
+    def drain(self) -> None:
+        """Take nothing new, and end the bodies that are being received; what they brought is kept."""
+        self.is_draining = True
+        for body in tuple(self._receiving):
+            body.interrupt(UploadError(errors.SERVER_SHUTDOWN), 0)
+
+    # --- looking ---
+
+    async def find(self, upload_id: str) -> Upload:
+        """The upload as it is on disk, without a hold. Raises 404, and 410 once its time is over."""
+        try:
+            upload = await self._in_thread(self._store.load, upload_id)
+        except UploadError as error:
+            if error.problem is errors.UPLOAD_NOT_FOUND and upload_id in self._tombstones:
+                raise UploadError(errors.UPLOAD_EXPIRED) from None
+            raise
+        self._refuse_expired(upload)
+        return upload
+
+    async def head(self, upload_id: str) -> Upload:
+        """The offset from which a client is to go on: whoever still writes is asked to stop first (tus core, HEAD)."""
+        if self.is_draining:
+            raise UploadError(errors.UPLOAD_LOCKED)
+        upload = await self.find(upload_id)
+        if upload.is_complete and not self._state.is_held(upload_id):
+            return upload
+        async with self._hold(upload) as hold:
+            upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
+            self._refuse_expired(upload)
+            return upload
+
+    async def open_for_reading(self, upload: Upload) -> int:
+        return await self._in_thread(self._store.open_for_reading, upload)
+
+    def expires_at(self, upload: Upload) -> float | None:
+        return rules.expires_at(upload, self._limits.expire_after)
+
+    # --- creating ---
+
+    async def create(self, upload: Upload, append: Append | None, body: Body, url: str) -> Upload:
+        """Make an upload and, with `append`, take the first bytes from the body (tus creation, creation-with-upload).
+
+        An upload whose body is refused is not left behind; one whose body broke off is, with the bytes that came.
+        """
+        self._refuse_when_draining()
+        if upload.size is not None:
+            rules.check_size(upload.size, self._limits.max_size)
+        if append is not None:
+            rules.plan_append(upload, append, body.length, self._limits.max_size)
+        self._unfinished.check()
+        if self._limits.min_free_space:
+            await self._in_thread(self._store.check_space, upload.size or 0)
+        created = await self._in_thread(self._store.create, upload)
+        self._unfinished.add()
+        self._count_created(created, url)
+        if created.is_complete:
+            self._count_finished(created)
+        if append is None:
+            return created
+        try:
+            return await self.append(created, append, body)
+        except UploadError:
+            if body.ended_early is None:
+                await self.terminate(created.id)
+            raise
+
+    async def concatenate(self, upload: Upload, url: str) -> Upload:
+        """Make a final upload of the parts it names (tus concatenation); it is there when it is whole."""
+        self._refuse_when_draining()
+        assert upload.parts is not None
+        found: dict[str, Upload] = {}
+        for part in upload.parts:
+            if part not in found:
+                found[part] = await self._find_part(part)
+        parts = [found[part] for part in upload.parts]
+        rules.final_size(parts, partial_only=self._limits.strict, max_size=self._limits.max_size)
+        final = await self._in_body_thread(
+            self._store.concatenate, upload, parts, stop_requested=lambda: self.is_draining
+        )
+        self._count_created(final, url)
+        self._metrics.uploads_finished.inc()
+        log.info(LogEvent("UploadFinished", id=final.id, size=final.size))
+        return final
+
+    async def _find_part(self, part: str) -> Upload:
+        try:
+            return await self.find(part)
+        except UploadError as error:
+            if self._limits.strict and error.problem in (errors.UPLOAD_NOT_FOUND, errors.UPLOAD_EXPIRED):
+                raise UploadError(errors.INVALID_CONCAT) from None
+            raise
+
+    # --- appending ---
+
+    async def append(self, upload: Upload, append: Append, body: Body) -> Upload:
+        """Write the body at the upload's offset (tus core, PATCH) and return the upload as it is then.
+
+        Of a body that ends early the received bytes are kept, unless they had to be verified; then its reason is raised.
+        """
+        self._refuse_when_draining()
+        interrupted = UploadError(errors.UPLOAD_INTERRUPTED)
+        async with self._hold(upload, wanting=body, error=interrupted) as hold:
+            before, current, receiver = await self._in_thread(self._begin, upload.id, hold, append, body.length)
+            log.info(LogEvent("ChunkWriteStart", id=upload.id, maxSize=current.size or 0, offset=current.offset))
+            refused: UploadError | None = None
+            self._receiving.add(body)
+            try:
+                await receive_body(receiver, body, self._in_body_thread)
+            except UploadError as error:
+                refused = error
+            finally:
+                self._receiving.discard(body)
+            ended_early = refused or body.ended_early
+            trailer = body.trailer("upload-checksum") if append.checksum_in_trailer else None
+            after = await self._in_thread(self._settle, current, hold, receiver, append, ended_early, trailer)
+        self._metrics.bytes_received.inc(receiver.position - receiver.start)
+        log.info(LogEvent("ChunkWriteComplete", id=upload.id, bytesWritten=receiver.position - receiver.start))
+        if after.is_complete and not before.is_complete:
+            self._count_finished(after)
+        if ended_early is not None:
+            if ended_early is interrupted:
+                self._metrics.lock_takeovers.inc()
+                log.info(LogEvent("UploadInterrupted", id=upload.id))
+            raise ended_early
+        return after
+
+    def _begin(
+        self, upload_id: str, hold: Hold, append: Append, body_length: int | None
+    ) -> tuple[Upload, Upload, Receiver]:
+        """Blocking. Check the request against the upload, now that nobody else changes it; then start to write."""
+        before = self._store.begin(upload_id, hold.descriptor)
+        self._refuse_expired(before)
+        plan = rules.plan_append(before, append, body_length, self._limits.max_size)
+        if self._limits.min_free_space:
+            self._store.check_space(body_length or 0)
+        current = before
+        if plan.size is not None and plan.size != before.size:
+            current = self._store.declare_size(before, plan.size)
+        receiver = self._store.receiver(
+            current,
+            hold.descriptor,
+            plan.limit,
+            hold_back=body_length is None,
+            algorithm=append.checksum.algorithm if append.checksum else None,
+            verified=append.is_verified,
+        )
+        return before, current, receiver
+
+    def _settle(
+        self,
+        upload: Upload,
+        hold: Hold,
+        receiver: Receiver,
+        append: Append,
+        ended_early: UploadError | None,
+        trailer: list[str] | None,
+    ) -> Upload:
+        """Blocking. Decide which of the bytes count, and make them durable as the policy says."""
+        if append.is_verified:
+            try:
+                self._verify(hold, receiver, append, ended_early, trailer)
+            except UploadError:
+                self._store.reject(upload, hold.descriptor)
+                raise
+        if ended_early is None:
+            receiver.finish()
+        return self._store.accept(upload, hold.descriptor, receiver.position, verified=append.is_verified)
+
+    def _verify(
+        self,
+        hold: Hold,
+        receiver: Receiver,
+        append: Append,
+        ended_early: UploadError | None,
+        trailer: list[str] | None,
+    ) -> None:
+        """Blocking. A body that is to be verified counts whole or not at all (tus checksum)."""
+        if ended_early is not None:
+            raise ended_early
+        receiver.finish()
+        checksum = append.checksum
+        if checksum is None:
+            if trailer is None or len(trailer) != 1:
+                raise UploadError(errors.INVALID_CHECKSUM)
+            checksum = parse_checksum(trailer[0])
+            digest = self._store.digest_of_body(receiver, hold.descriptor, checksum.algorithm)
+        else:
+            digest = receiver.digest()
+        if digest != checksum.digest:
+            raise UploadError(errors.CHECKSUM_MISMATCH, algorithm=checksum.algorithm)
+
+    # --- ending ---
+
+    async def terminate(self, upload_id: str) -> None:
+        """Remove an upload, finished or not (tus termination); whoever writes it is asked to stop first."""
+        upload = await self.find(upload_id)
+        async with self._hold(upload) as hold:
+            upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
+            await self._in_thread(self._store.remove, upload)
+        if not upload.is_complete:
+            self._unfinished.remove()
+        self._metrics.uploads_terminated.inc()
+        log.info(LogEvent("UploadTerminated", id=upload_id))
+
+    async def is_unfinished(self, upload_id: str, *, expire: bool) -> bool:
+        """Whether the upload counts as unfinished; with `expire`, it is removed if its time is over and nobody works on it."""
+        upload = await self._in_thread(self._store.load, upload_id)
+        if upload.is_complete:
+            return False
+        if not expire or not self._is_expired(upload):
+            return True
+        with contextlib.suppress(UploadError):
+            async with self._state.hold(upload_id, upload.path, timeout=0) as hold:
+                upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
+                if not self._is_expired(upload):
+                    return not upload.is_complete
+                await self._in_thread(self._store.remove, upload)
+            self._tombstones[upload_id] = None
+            if len(self._tombstones) > _TOMBSTONES:
+                self._tombstones.popitem(last=False)
+            self._metrics.uploads_expired.inc()
+            log.info(LogEvent("UploadExpired", id=upload_id))
+            return False
+        return True
+
+    def recount_unfinished(self, count: int) -> None:
+        self._unfinished.recount(count)
+
+    # --- what all of them do ---
+
+    @contextlib.asynccontextmanager
+    async def _hold(
+        self, upload: Upload, wanting: Body | None = None, error: UploadError | None = None
+    ) -> AsyncIterator[Hold]:
+        """Hold the upload; while a body is received, a newcomer ends it with `error`."""
+
+        def on_wanted() -> None:
+            if wanting is not None and error is not None:
+                wanting.interrupt(error, GRACE)
+
+        timeout = self._limits.lock_timeout
+        async with self._state.hold(upload.id, upload.path, timeout=timeout, on_wanted=on_wanted) as hold:
+            yield hold
+
+    def _refuse_when_draining(self) -> None:
+        if self.is_draining:
+            raise UploadError(errors.SERVER_SHUTDOWN)
+
+    def _is_expired(self, upload: Upload) -> bool:
+        expires_at = self.expires_at(upload)
+        return expires_at is not None and time.time() >= expires_at
+
+    def _refuse_expired(self, upload: Upload) -> None:
+        if self._is_expired(upload):
+            raise UploadError(errors.UPLOAD_EXPIRED)
+
+    def _count_created(self, upload: Upload, url: str) -> None:
+        self._metrics.uploads_created.inc()
+        log.info(LogEvent("UploadCreated", id=upload.id, size=upload.size or 0, url=url))
+
+    def _count_finished(self, upload: Upload) -> None:
+        self._unfinished.remove()
+        self._metrics.uploads_finished.inc()
+        log.info(LogEvent("UploadFinished", id=upload.id, size=upload.size))

@@ -1,0 +1,155 @@
+"""State for one host: kernel locks on the data files, and messages between the processes that share the directory."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tusd_py.core import errors
+from tusd_py.core.errors import UploadError
+from tusd_py.core.threads import InThread
+from tusd_py.state import Hold
+from tusd_py.state.messages import Messages
+
+POLL_INTERVAL = 0.25
+"""Seconds between two looks at a lock that is held; a message usually ends the wait earlier."""
+
+_WANTED, _FREE = "wanted", "free"
+
+
+class FilesState:
+    """Exclusion is a `flock` on the data file, so it holds between processes and ends with a killed one.
+
+    Taking over: the newcomer tells the holder that it is wanted, at once within a process, by a message between two; the holder
+    tells those who asked when it is done.
+    """
+
+    def __init__(self, directory: Path, in_thread: InThread) -> None:
+        self._in_thread = in_thread
+        self._messages = Messages(directory, self._on_message)
+        self._is_started = False
+        self._holders: dict[str, list[_Holder]] = {}
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+
+    async def start(self) -> None:
+        if not self._is_started:
+            self._is_started = True
+            self._messages.open()
+
+    async def close(self) -> None:
+        if self._is_started:
+            self._messages.close()
+
+    def is_held(self, key: str) -> bool:
+        return key in self._holders
+
+    @asynccontextmanager
+    async def hold(
+        self, key: str, path: str, *, shared: bool = False, timeout: float, on_wanted: Callable[[], None] | None = None
+    ) -> AsyncIterator[Hold]:
+        lock = _Lock(path, shared)
+        holder = _Holder(on_wanted)
+        try:
+            await self._acquire(key, lock, timeout)
+            self._holders.setdefault(key, []).append(holder)
+            yield Hold(key, lock.descriptor)
+        finally:
+            lock.release()
+            self._dismiss(key, holder)
+
+    async def _acquire(self, key: str, lock: _Lock, timeout: float) -> None:
+        try:
+            if await self._in_thread(lock.take):
+                return
+            async with asyncio.timeout(timeout):
+                while timeout > 0:
+                    await self._wait_for_release(key)
+                    if await self._in_thread(lock.take):
+                        return
+            raise UploadError(errors.UPLOAD_LOCKED)
+        except TimeoutError:
+            raise UploadError(errors.UPLOAD_LOCKED, waited_seconds=int(timeout)) from None
+        except FileNotFoundError:
+            raise UploadError(errors.UPLOAD_NOT_FOUND) from None
+        except OSError as error:
+            raise UploadError(errors.STORE_UNAVAILABLE, system_error=error.errno) from error
+
+    async def _wait_for_release(self, key: str) -> None:
+        released = asyncio.Event()
+        self._waiting.setdefault(key, set()).add(released)
+        try:
+            for holder in self._holders.get(key, ()):
+                holder.ask()
+            self._messages.broadcast(f"{_WANTED}\0{key}")
+            async with asyncio.timeout(POLL_INTERVAL):
+                await released.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting[key].discard(released)
+            if not self._waiting[key]:
+                del self._waiting[key]
+
+    def _dismiss(self, key: str, holder: _Holder) -> None:
+        holders = self._holders.get(key, [])
+        if holder in holders:
+            holders.remove(holder)
+        if not holders:
+            self._holders.pop(key, None)
+        for released in self._waiting.get(key, ()):
+            released.set()
+        for name in holder.askers:
+            self._messages.send(name, f"{_FREE}\0{key}")
+
+    def _on_message(self, text: str, sender: str) -> None:
+        kind, _, key = text.partition("\0")
+        if kind == _WANTED:
+            for holder in self._holders.get(key, ()):
+                holder.askers.add(sender)
+                holder.ask()
+        elif kind == _FREE:
+            for released in self._waiting.get(key, ()):
+                released.set()
+
+
+class _Holder:
+    """One hold of this process, and the other processes that asked for its end."""
+
+    def __init__(self, on_wanted: Callable[[], None] | None) -> None:
+        self.askers: set[str] = set()
+        self._on_wanted = on_wanted
+
+    def ask(self) -> None:
+        if self._on_wanted is not None:
+            self._on_wanted()
+
+
+class _Lock:
+    """A kernel lock on the file that has this name; what a worker thread has opened is never lost to a cancellation."""
+
+    def __init__(self, path: str, shared: bool) -> None:
+        self.descriptor = -1
+        self._path = path
+        self._operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
+
+    def take(self) -> bool:
+        """Whether the lock is ours now; not while somebody else has it."""
+        while True:
+            self.descriptor = os.open(self._path, os.O_RDWR)
+            try:
+                fcntl.flock(self.descriptor, self._operation)
+                if os.path.samestat(os.fstat(self.descriptor), os.stat(self._path)):
+                    return True
+                self.release()
+            except BlockingIOError:
+                self.release()
+                return False
+
+    def release(self) -> None:
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)

@@ -1,0 +1,65 @@
+"""The upload directory at start: made, checked, and cleared of what a stopped tusd left."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+STATE_SUBDIRECTORIES = ("workspace", "unverified", "run")
+
+
+class UnusableDirectory(Exception):
+    """The server must not start on this directory; the text says why."""
+
+
+def prepare_directories(directory: Path, state_directory: Path, directory_mode: int) -> None:
+    """Make what is missing. Raises `UnusableDirectory`.
+
+    Files are published by links, so the state directory must be on the upload directory's file system; and a tusd that is
+    alive on the directory knows nothing of our locks.
+    """
+    try:
+        os.makedirs(directory, directory_mode, exist_ok=True)
+        os.makedirs(state_directory, 0o711, exist_ok=True)
+        for name in STATE_SUBDIRECTORIES:
+            os.makedirs(state_directory / name, 0o700, exist_ok=True)
+    except OSError as error:
+        raise UnusableDirectory(f"unable to create directory: {error}") from error
+    if directory.stat().st_dev != state_directory.stat().st_dev:
+        raise UnusableDirectory(
+            f"the state directory '{state_directory}' must be on the same file system as '{directory}'"
+        )
+    release_foreign_locks(directory)
+
+
+def release_foreign_locks(directory: Path) -> None:
+    """Remove tusd's `.lock` and `.stop` files of processes that are gone. Raises `UnusableDirectory` for a live one."""
+    for folder, subfolders, names in os.walk(directory):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in names:
+            path = Path(folder, name)
+            if name.endswith(".lock"):
+                if process := _live_owner(path):
+                    raise UnusableDirectory(
+                        f"'{path}' is locked by process {process}; stop the tusd that uses this directory first"
+                    )
+                path.unlink(missing_ok=True)
+            elif name.endswith(".stop"):
+                path.unlink(missing_ok=True)
+
+
+def _live_owner(lock: Path) -> int | None:
+    """The process in a tusd lock file if it is alive; our own number is that of a predecessor in a container."""
+    try:
+        process = int(lock.read_text().strip())
+    except (ValueError, OSError):
+        return None
+    if process <= 0 or process == os.getpid():
+        return None
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return process
+    except (ProcessLookupError, OverflowError):
+        return None
+    return process

@@ -1,0 +1,276 @@
+"""The filesystem store: tusd's layout, `<id>` and `<id>.info`, and our additions in the state directory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from tusd_py.core import errors
+from tusd_py.core.digests import ALGORITHMS
+from tusd_py.core.errors import UploadError
+from tusd_py.core.ids import is_upload_id
+from tusd_py.core.info import CorruptInfo, decode_info, encode_info
+from tusd_py.core.uploads import Upload
+from tusd_py.store.concatenation import append_file
+from tusd_py.store.receiver import Receiver
+from tusd_py.store.system_errors import system_errors_translated
+from tusd_py.store.unverified import UnverifiedMarks
+from tusd_py.store.workspace import Entry, Workspace, sync_directory
+
+Durability = Literal["none", "finish", "each"]
+"""What a success answer promises beyond a killed process: nothing more, that a complete upload survives the loss of power,
+or that every acknowledged byte does."""
+
+_HASH_STEP = 1024 * 1024
+
+
+class FilesystemStore:
+    """Uploads below `directory`. Modes are those of new files and directories, umask applied; spaces are in bytes.
+
+    The `.info` of an upload is its commit point: it is published last and withdrawn first. Errors of the system come out as
+    `UploadError`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        state_directory: Path,
+        *,
+        file_mode: int,
+        directory_mode: int,
+        durability: Durability,
+        min_free_space: int,
+    ) -> None:
+        self.directory = directory
+        self._file_mode = file_mode
+        self._directory_mode = directory_mode
+        self._durability = durability
+        self._min_free_space = min_free_space
+        self._workspace = Workspace(state_directory / "workspace", file_mode)
+        self._unverified = UnverifiedMarks(state_directory / "unverified", durable=durability != "none")
+
+    # --- finding ---
+
+    def load(self, upload_id: str, descriptor: int | None = None) -> Upload:
+        """Read an upload as it is now; with its locked data file at hand, the size is taken from that."""
+        if not is_upload_id(upload_id):
+            raise UploadError(errors.UPLOAD_NOT_FOUND)
+        with system_errors_translated():
+            upload = self._read_info(upload_id)
+            path = upload.path or str(self._data_path(upload_id))
+            status = os.stat(path) if descriptor is None else os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise UploadError(errors.UPLOAD_NOT_FOUND)
+            mark = self._unverified.offset(upload_id)
+        bounds = [status.st_size] + [bound for bound in (upload.size, mark) if bound is not None]
+        changed_at = max(status.st_mtime, upload.changed_at)
+        return replace(upload, offset=min(bounds), path=path, changed_at=changed_at)
+
+    def upload_ids(self) -> Iterator[str]:
+        """The ids of all uploads, custom ones in subdirectories included."""
+        for folder, subfolders, names in os.walk(self.directory):
+            subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+            for name in names:
+                if name.endswith(".info"):
+                    yield os.path.relpath(os.path.join(folder, name.removesuffix(".info")), self.directory)
+
+    def open_for_reading(self, upload: Upload) -> int:
+        """A descriptor of the data file, for a download; the caller closes it."""
+        with system_errors_translated():
+            return os.open(upload.path, os.O_RDONLY)
+
+    # --- creating ---
+
+    def create(self, upload: Upload) -> Upload:
+        """Make an empty upload. Raises 400 ERR_UPLOAD_EXISTS for a taken id; after a crash it is whole or garbage."""
+        path = self._data_path(upload.id)
+        with system_errors_translated(), self._workspace.entry(upload.id) as info:
+            created = self._write_info(info, replace(upload, path=str(path)))
+            is_new = self._make_data_file(upload.id)
+            try:
+                info.link(self._info_path(upload.id))
+            except OSError:
+                if is_new:
+                    path.unlink(missing_ok=True)
+                raise
+            if self._durability == "each" or (self._durability == "finish" and upload.size == 0):
+                sync_directory(path.parent)
+        return created
+
+    def concatenate(
+        self, upload: Upload, parts: Sequence[Upload], stop_requested: Callable[[], bool] = lambda: False
+    ) -> Upload:
+        """Make a final upload of its parts' bytes (tus concatenation); it appears when it is whole, and durable by policy."""
+        path = self._data_path(upload.id)
+        size = sum(part.offset for part in parts)
+        with (
+            system_errors_translated(),
+            self._workspace.entry(upload.id) as data,
+            self._workspace.entry(upload.id) as info,
+        ):
+            self.check_space(size)
+            for part in parts:
+                append_file(data.descriptor, Path(part.path), part.offset, stop_requested)
+            if self._durability != "none":
+                os.fsync(data.descriptor)
+            created = self._write_info(info, replace(upload, size=size, offset=size, path=str(path)))
+            self._make_parents(path)
+            data.link(path)
+            try:
+                info.link(self._info_path(upload.id))
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
+            if self._durability != "none":
+                sync_directory(path.parent)
+        return created
+
+    # --- writing, under the upload's lock ---
+
+    def begin(self, upload_id: str, descriptor: int) -> Upload:
+        """Read an upload of which the caller holds the lock, after cutting off bytes that were never verified."""
+        upload = self.load(upload_id, descriptor)
+        with system_errors_translated():
+            mark = self._unverified.offset(upload_id)
+            if mark is not None:
+                os.ftruncate(descriptor, min(mark, os.fstat(descriptor).st_size))
+                self._unverified.remove(upload_id)
+        return upload
+
+    def declare_size(self, upload: Upload, size: int) -> Upload:
+        """Write down the length of a deferred upload (tus creation-defer-length)."""
+        sized = replace(upload, size=size)
+        with system_errors_translated(), self._workspace.entry(upload.id) as info:
+            self._write_info(info, sized)
+            info.replace(self._info_path(upload.id))
+        return sized
+
+    def receiver(
+        self, upload: Upload, descriptor: int, limit: int, *, hold_back: bool, algorithm: str | None, verified: bool
+    ) -> Receiver:
+        """Start writing at the upload's offset; a `verified` body counts only after `accept`."""
+        if verified:
+            with system_errors_translated():
+                self._unverified.set(upload.id, upload.offset)
+        return Receiver(
+            descriptor,
+            upload.offset,
+            limit,
+            hold_back=hold_back,
+            digest=ALGORITHMS[algorithm].start() if algorithm else None,
+            check_space=self.check_space if self._min_free_space else None,
+        )
+
+    def digest_of_body(self, receiver: Receiver, descriptor: int, algorithm: str) -> bytes:
+        """The digest of what a receiver wrote, read back, for an algorithm that was named only after the body."""
+        digest = ALGORITHMS[algorithm].start()
+        position = receiver.start
+        with system_errors_translated():
+            while position < receiver.position:
+                block = os.pread(descriptor, min(_HASH_STEP, receiver.position - position), position)
+                if not block:
+                    raise UploadError(errors.STORE_UNAVAILABLE, missing=receiver.position - position)
+                digest.update(block)
+                position += len(block)
+        return digest.digest()
+
+    def accept(self, upload: Upload, descriptor: int, offset: int, *, verified: bool) -> Upload:
+        """Let the bytes up to `offset` count, durable as the policy says; call it before the answer."""
+        accepted = replace(upload, offset=offset, changed_at=time.time())
+        is_durable = self._durability == "each" or (self._durability == "finish" and accepted.is_complete)
+        with system_errors_translated():
+            if is_durable:
+                os.fdatasync(descriptor)
+            if verified:
+                if self._durability != "none" and not is_durable:
+                    os.fdatasync(descriptor)
+                self._unverified.remove(upload.id)
+            if self._durability != "none" and accepted.is_complete:
+                for directory in {Path(upload.path).parent, self._info_path(upload.id).parent}:
+                    sync_directory(directory)
+        return accepted
+
+    def reject(self, upload: Upload, descriptor: int) -> None:
+        """Throw away the bytes after the upload's offset, those of a body that failed its verification."""
+        with system_errors_translated():
+            os.ftruncate(descriptor, upload.offset)
+            self._unverified.remove(upload.id)
+
+    def remove(self, upload: Upload) -> None:
+        """Remove an upload for good; after a crash it is whole, or gone at the next sweep."""
+        with system_errors_translated(), self._workspace.withdraw(self._info_path(upload.id), upload.id):
+            Path(upload.path).unlink(missing_ok=True)
+            self._unverified.remove(upload.id)
+
+    # --- housekeeping ---
+
+    def check_space(self, size: int = 0) -> None:
+        """Raises 507 if `size` more bytes would leave less than the free space that is to be kept."""
+        with system_errors_translated():
+            status = os.statvfs(self.directory)
+        free = status.f_bavail * status.f_frsize
+        if free - size < self._min_free_space:
+            raise UploadError(errors.DISK_FULL, free=free, wanted=size, kept=self._min_free_space)
+
+    def sweep_workspace(self) -> None:
+        """Clean up after operations that a crash ended."""
+        with system_errors_translated():
+            self._workspace.sweep(self._remove_unpublished)
+
+    def _remove_unpublished(self, upload_id: str) -> None:
+        if is_upload_id(upload_id) and not self._info_path(upload_id).exists():
+            with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                self._data_path(upload_id).unlink()
+            self._unverified.remove(upload_id)
+
+    # --- paths and small files ---
+
+    def _data_path(self, upload_id: str) -> Path:
+        return self.directory / upload_id
+
+    def _info_path(self, upload_id: str) -> Path:
+        return self.directory / (upload_id + ".info")
+
+    def _read_info(self, upload_id: str) -> Upload:
+        with self._info_path(upload_id).open("rb") as file:
+            changed_at = os.fstat(file.fileno()).st_mtime
+            try:
+                return replace(decode_info(file.read(), upload_id), changed_at=changed_at)
+            except CorruptInfo as error:
+                raise UploadError(errors.INTERNAL_SERVER_ERROR, corrupt_info=str(error)) from error
+
+    def _write_info(self, entry: Entry, upload: Upload) -> Upload:
+        now = round(time.time(), 3)
+        described = replace(upload, created_at=upload.created_at or now, changed_at=now)
+        entry.write(encode_info(described, str(self._info_path(upload.id))), durable=self._durability != "none")
+        return described
+
+    def _make_data_file(self, upload_id: str) -> bool:
+        """Whether it was made here; an empty one without `.info` is what a crashed creation left, and is used."""
+        path = self._data_path(upload_id)
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+        try:
+            descriptor = os.open(path, flags, self._file_mode)
+        except FileNotFoundError:
+            self._make_parents(path)
+            descriptor = os.open(path, flags, self._file_mode)
+        except FileExistsError:
+            if path.is_file() and not path.stat().st_size and not self._info_path(upload_id).exists():
+                return False
+            raise
+        os.close(descriptor)
+        return True
+
+    def _make_parents(self, path: Path) -> None:
+        """Directories for an id with slashes; an upload in the place of one makes the id a taken one."""
+        try:
+            os.makedirs(path.parent, self._directory_mode, exist_ok=True)
+        except NotADirectoryError:
+            raise FileExistsError(errno.EEXIST, "an upload is in the way") from None

@@ -1,0 +1,124 @@
+"""Publishing: files appear under their final name whole, or not at all, also through a crash.
+
+A file is made as an *entry* of the workspace, a directory on the same file system, and then linked or renamed to its name.
+An entry is named after the upload it works for and locked while it is worked on. So an unlocked entry is the trace of an
+operation that died, and tells which upload's data file has to go if its `.info` was never published.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+_LONGEST_NAME = 200
+
+
+def flat_name(upload_id: str) -> str:
+    """An upload id as one file name, and back by `unquote`; empty for ids that are too long for that."""
+    name = quote(upload_id, safe="")
+    return name if len(name) <= _LONGEST_NAME else ""
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file in the making: `descriptor` is open for reading and writing and locked."""
+
+    path: Path
+    descriptor: int
+
+    def write(self, data: bytes, *, durable: bool) -> None:
+        write_all(self.descriptor, data)
+        if durable:
+            os.fsync(self.descriptor)
+
+    def link(self, target: Path) -> None:
+        """Publish under a new name. Raises FileExistsError, and leaves the other file alone, where the name is taken."""
+        os.link(self.path, target)
+
+    def replace(self, target: Path) -> None:
+        """Publish in place of the file that has this name."""
+        os.rename(self.path, target)
+
+
+class Workspace:
+    """The directory of files in the making; `file_mode` is given to what is made there, umask applied."""
+
+    def __init__(self, directory: Path, file_mode: int) -> None:
+        self._directory = directory
+        self._file_mode = file_mode
+
+    @contextmanager
+    def entry(self, upload_id: str) -> Iterator[Entry]:
+        """Make an entry; what has not been published by the end of the block is gone."""
+        path = self._new_path(upload_id)
+        descriptor = self._open_locked(path)
+        try:
+            yield Entry(path, descriptor)
+        finally:
+            with suppress(FileNotFoundError):
+                path.unlink()
+            os.close(descriptor)
+
+    @contextmanager
+    def withdraw(self, published: Path, upload_id: str) -> Iterator[None]:
+        """Take a published file away from its name; it is gone for good at the end of the block."""
+        path = self._new_path(upload_id)
+        descriptor = os.open(published, os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            os.rename(published, path)
+            yield
+            path.unlink()
+        finally:
+            os.close(descriptor)
+
+    def sweep(self, clean_up: Callable[[str], None]) -> None:
+        """Remove the entries of operations that died, after `clean_up(upload id)` has removed what they left elsewhere."""
+        for path in list(self._directory.iterdir()):
+            try:
+                descriptor = os.open(path, os.O_RDWR)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            else:
+                if upload_id := unquote(path.name.partition(".")[2]):
+                    clean_up(upload_id)
+                path.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
+
+    def _new_path(self, upload_id: str) -> Path:
+        return self._directory / f"{secrets.token_hex(8)}.{flat_name(upload_id)}"
+
+    def _open_locked(self, path: Path) -> int:
+        """A sweep may meet the entry between its making and its locking, and remove it: then it is made again."""
+        while True:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, self._file_mode)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+            os.close(descriptor)

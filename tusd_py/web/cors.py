@@ -1,0 +1,60 @@
+"""Cross-origin access, by tusd's rules: the request's origin against a regular expression."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+METHODS = "POST, HEAD, PATCH, OPTIONS, GET, DELETE"
+
+_TUS_HEADERS = (
+    "Upload-Length, Upload-Offset, Tus-Resumable, Upload-Metadata, Upload-Defer-Length, Upload-Concat, "
+    "Upload-Incomplete, Upload-Complete, Upload-Draft-Interop-Version"
+)
+ALLOW_HEADERS = (
+    "Authorization, Origin, X-Requested-With, X-Request-ID, X-HTTP-Method-Override, Content-Type, "
+    f"{_TUS_HEADERS}, Upload-Checksum"
+)
+EXPOSE_HEADERS = (
+    "Upload-Offset, Location, Upload-Length, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, "
+    "Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Incomplete, Upload-Complete, "
+    "Upload-Draft-Interop-Version, Upload-Expires, Tus-Checksum-Algorithm, Retry-After, Link"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """Who may use the server from a page of another origin; lists are added to the built-in ones.
+
+    `allow_origin` is searched for in the origin, not matched against the whole of it. `max_age` is sent as it is.
+    """
+
+    allow_origin: re.Pattern[str] = field(default=re.compile(".*"))
+    allow_credentials: bool = False
+    allow_methods: str = ""
+    allow_headers: str = ""
+    max_age: str = "86400"
+    expose_headers: str = ""
+    is_enabled: bool = True
+
+    def allows(self, origin: str | None) -> bool:
+        return not self.is_enabled or origin is None or self.allow_origin.search(origin) is not None
+
+    def headers(self, origin: str | None, *, is_preflight: bool) -> dict[str, str]:
+        """What is added to the answer for an allowed origin; nothing for a request that has none."""
+        if not self.is_enabled or origin is None:
+            return {}
+        headers = {"access-control-allow-origin": origin, "vary": "Origin"}
+        if self.allow_credentials:
+            headers["access-control-allow-credentials"] = "true"
+        if is_preflight:
+            headers["access-control-allow-methods"] = _with(METHODS, self.allow_methods)
+            headers["access-control-allow-headers"] = _with(ALLOW_HEADERS, self.allow_headers)
+            headers["access-control-max-age"] = self.max_age
+        else:
+            headers["access-control-expose-headers"] = _with(EXPOSE_HEADERS, self.expose_headers)
+        return headers
+
+
+def _with(names: str, more: str) -> str:
+    return f"{names}, {more}" if more else names
