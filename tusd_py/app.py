@@ -69,9 +69,10 @@ def create_app(
 ) -> Starlette:
     """Make the application that serves uploads at `base_path`.
 
-    Each keyword is the command-line flag of its name; sizes are in bytes, times in seconds, and 0 means no limit. The last three
-    belong to a server of its own and are off by default: leave them off in an application that is mounted in another, and
-    join `tusd_py.lifespan` to the lifespan of the outer one, else background work starts with the first request.
+    Each keyword is the command-line flag of its name; sizes are in bytes, times in seconds, and 0 means no limit. The
+    last three belong to a server of its own and are off by default: leave them off in an application that is mounted
+    in another, and join `tusd_py.lifespan` to the lifespan of the outer one, else background work starts with the
+    first request.
 
     Raises `UnusableDirectory` where the upload directory cannot be used, `re.error` for a bad origin pattern.
     """
@@ -161,9 +162,7 @@ def create_app(
         routes.append(Route(base_path.rstrip("/"), endpoint))
     routes.append(Route(base_path + "{id:path}", endpoint))
     if show_greeting is not None:
-        routes.append(
-            Route("/{path:path}", Greeting(__version__, base_path, metrics_path, is_shown=show_greeting))
-        )
+        routes.append(Route("/{path:path}", Greeting(__version__, base_path, metrics_path, is_shown=show_greeting)))
 
     app = Starlette(routes=routes, lifespan=lifespan)
     app.router.redirect_slashes = False
@@ -209,7 +208,10 @@ class BackgroundWork:
             await self._state.start()
 
     def drain(self) -> None:
-        """Take no new uploads, and end the bodies that are being received with 503; to be called when a stop is asked for."""
+        """Take no new uploads, and end the bodies that are being received with 503.
+
+        To be called when a stop is asked for.
+        """
         self._uploads.drain()
 
     async def close(self) -> None:

@@ -17,14 +17,16 @@ LENDING = "tusd_py.lending"
 """Key of `scope["extensions"]`: an object with `lend()`, if the server can lend this request's socket."""
 
 TRAILERS = "tusd_py.trailers"
-"""Key of `scope["extensions"]`: the list that request trailers are put into, as (lower-case name, value) pairs of bytes."""
+"""Key of `scope["extensions"]`: the list that request trailers are put into, as (lower-case name, value) pairs of
+bytes.
+"""
 
 
 class Loan(Protocol):
     """A connection's socket, lent for the rest of one request body.
 
-    `fd` is non-blocking and stays so. `remaining` is what the body still has on that socket, in bytes; whoever reads lowers
-    it, and never reads more. `buffered` is the start of the rest, already read by the server.
+    `fd` is non-blocking and stays so. `remaining` is what the body still has on that socket, in bytes; whoever reads
+    lowers it, and never reads more. `buffered` is the start of the rest, already read by the server.
     """
 
     fd: int
@@ -44,8 +46,8 @@ class Loan(Protocol):
 class Body(Protocol):
     """The body of one request.
 
-    `length` is the announced Content-Length in bytes, None with chunked coding. `ended_early` says why reading stopped before
-    the end, once it did. `stop_requested` may be read from any thread.
+    `length` is the announced Content-Length in bytes, None with chunked coding. `ended_early` says why reading
+    stopped before the end, once it did. `stop_requested` may be read from any thread.
     """
 
     length: int | None

@@ -38,8 +38,8 @@ def content_type(metadata: Mapping[str, str]) -> str:
 def content_disposition(metadata: Mapping[str, str]) -> str:
     """`inline` for types that a browser may show, else `attachment`; with the client's name for the file.
 
-    `filename` is quoted as Go does it, the way tusd's users know it; `filename*` (RFC 6266) follows where the name is more
-    than ASCII. No control character survives in either, so the name cannot start a header of its own.
+    `filename` is quoted as Go does it, the way tusd's users know it; `filename*` (RFC 6266) follows where the name is
+    more than ASCII. No control character survives in either, so the name cannot start a header of its own.
     """
     kind = content_type(metadata).partition(";")[0].strip().lower()
     disposition = "inline" if kind in INLINE_TYPES else "attachment"

@@ -1,7 +1,7 @@
 """The `.info` file: tusd's JSON description of an upload, with one key of ours, `TusdPy`.
 
-tusd's keys stand in tusd's order, so that a directory can be handed over in both directions. The offset that is written there
-is stale by design: the truth is the size of the data file (tusd's layout).
+tusd's keys stand in tusd's order, so that a directory can be handed over in both directions. The offset that is
+written there is stale by design: the truth is the size of the data file (tusd's layout).
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def encode_info(upload: Upload, info_path: str) -> bytes:
 def decode_info(text: bytes, upload_id: str) -> Upload:
     """Read an `.info` as Go would: names in any case, unknown keys ignored, absent ones at their zero value.
 
-    The id is the one the file was found under; an empty `path` stands for the place beside the `.info`. Raises `CorruptInfo`.
+    The id is the one the file was found under; an empty `path` stands for the place beside the `.info`. Raises
+    `CorruptInfo`.
     """
     try:
         document = json.loads(text)

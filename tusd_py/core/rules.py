@@ -40,8 +40,8 @@ class AppendPlan:
 def plan_append(upload: Upload, append: Append, body_length: int | None, max_size: int) -> AppendPlan:
     """Check a PATCH against the upload under its lock; `max_size` 0 means no limit. Nothing has been read of the body.
 
-    Raises 409 for an offset that is not the upload's, 400 for a length that contradicts it, 413 for a body that is larger
-    than the rest (tus core, PATCH; creation-defer-length).
+    Raises 409 for an offset that is not the upload's, 400 for a length that contradicts it, 413 for a body that is
+    larger than the rest (tus core, PATCH; creation-defer-length).
     """
     if append.offset != upload.offset:
         raise UploadError(errors.MISMATCHED_OFFSET, expected=upload.offset, received=append.offset)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 class Upload:
     """An upload, as a creation asks for it or as it is on disk.
 
-    `size` in bytes is None while the length is deferred. `metadata_text` and `concat_text` are the headers as they came, echoed
-    byte for byte (tus creation, concatenation); None means that the text is rebuilt from the values. `parts` are the ids that
-    a final upload is made of, in order.
+    `size` in bytes is None while the length is deferred. `metadata_text` and `concat_text` are the headers as they
+    came, echoed byte for byte (tus creation, concatenation); None means that the text is rebuilt from the values.
+    `parts` are the ids that a final upload is made of, in order.
 
     What the store adds: `offset` counts the bytes that are known to be right, from the start; `path` is the data file;
     `changed_at` is the time of the newest change and `created_at` that of the creation (Unix seconds; None for uploads

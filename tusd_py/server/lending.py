@@ -10,7 +10,8 @@ from collections.abc import Callable
 class SocketLoan:
     """See `Loan`. Works on a duplicate of the connection's descriptor, since an event loop refuses its transports' own.
 
-    `on_return(remaining)` hears how much of the body was left on the socket. Everything but reading happens on the event loop.
+    `on_return(remaining)` hears how much of the body was left on the socket. Everything but reading happens on the
+    event loop.
     """
 
     def __init__(self, descriptor: int, buffered: bytes, remaining: int, on_return: Callable[[int], None]) -> None:

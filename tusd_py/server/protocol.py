@@ -1,8 +1,8 @@
 """The HTTP/1.1 protocol of our server: uvicorn's httptools protocol, with the time-outs and limits that uploads need.
 
-It adds: a limit for the header block, a time-out for it and for idle connections, bodies that an `Upgrade:` header does not
-cost, request trailers, answers to clients that have closed their half of the connection, bytes that are not forgotten when the
-client goes, and sockets lent for big bodies.
+It adds: a limit for the header block, a time-out for it and for idle connections, bodies that an `Upgrade:` header
+does not cost, request trailers, answers to clients that have closed their half of the connection, bytes that are not
+forgotten when the client goes, and sockets lent for big bodies.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http import httptools_impl
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tusd_py.core.body import LENDING, TRAILERS, Loan
@@ -63,6 +63,7 @@ class UploadProtocol(HttpToolsProtocol):
         self._is_in_head = True
         self._is_resuming = False
         self._is_refused = False
+        self._is_gone = False
         self._has_ended = False
 
     # --- the connection ---
@@ -72,11 +73,15 @@ class UploadProtocol(HttpToolsProtocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._is_gone = True
         self._cancel_head_timer()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """The client sends no more. While it waits for an answer the connection stays open for that, as it does in Go."""
+        """The client sends no more.
+
+        While it waits for an answer the connection stays open for that, as it does in Go.
+        """
         self._has_ended = True
         if self.cycle is None or self.cycle.response_complete or self.scheme == "https":
             return None
@@ -149,7 +154,8 @@ class UploadProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._silent_bytes = self._trailer_bytes = 0
         self._trailers = []
-        self.scope["extensions"] = {TRAILERS: self._trailers}
+        extensions: Any = {TRAILERS: self._trailers}
+        self.scope["extensions"] = extensions
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -238,7 +244,7 @@ class UploadProtocol(HttpToolsProtocol):
         return SocketLoan(connection.fileno(), buffered, remaining, self._take_back)
 
     def _take_back(self, remaining: int) -> None:
-        if self.parser is None:  # the connection is gone
+        if self._is_gone:
             return
         if remaining:
             self._resume_within_body(b"Content-Length: %d" % remaining)
@@ -294,10 +300,9 @@ def protocol_class(limits: ConnectionLimits) -> type[UploadProtocol]:
 def differences_of_uvicorn() -> list[str]:
     """The internals of uvicorn that are not as `lend` expects them."""
     cycle = set(inspect.signature(RequestResponseCycle.__init__).parameters)
-    flow = httptools_impl.FlowControl
     checks = {
         "RequestResponseCycle": {"message_event", "expect_100_continue", "transport", "flow"} <= cycle,
-        "FlowControl": hasattr(flow, "pause_reading") and hasattr(flow, "resume_reading"),
+        "FlowControl": hasattr(FlowControl, "pause_reading") and hasattr(FlowControl, "resume_reading"),
         "receive": "self.flow.resume_reading()" in inspect.getsource(RequestResponseCycle.receive),
     }
     return [name for name, is_as_expected in checks.items() if not is_as_expected]

@@ -41,7 +41,8 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM; then let requests end within the shutdown time-out, as tusd does.
 
-    `announce` is called when requests are taken, `drain` when the stop is asked for, `say` with what the operator should read.
+    `announce` is called when requests are taken, `drain` when the stop is asked for, `say` with what the operator
+    should read.
     """
     config = uvicorn.Config(
         app,
@@ -98,7 +99,7 @@ class _Server(uvicorn.Server):
         self.has_timed_out = bool(self.server_state.tasks)
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         """uvicorn raises the signal again at the end, which would make it the exit status."""
         previous = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
         try:
@@ -107,7 +108,7 @@ class _Server(uvicorn.Server):
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 -- of uvicorn's shape
         if self.should_exit:
             self._say("Received second interrupt signal. Exiting immediately!")
             os._exit(1)

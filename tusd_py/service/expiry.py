@@ -28,7 +28,13 @@ class Sweeper:
     """
 
     def __init__(
-        self, store: FilesystemStore, uploads: Uploads, in_thread: InThread, *, expire_after: float, look_at_uploads: bool
+        self,
+        store: FilesystemStore,
+        uploads: Uploads,
+        in_thread: InThread,
+        *,
+        expire_after: float,
+        look_at_uploads: bool,
     ) -> None:
         self._store = store
         self._uploads = uploads
@@ -43,7 +49,7 @@ class Sweeper:
             if self._look_at_uploads:
                 await self._look_at_all(is_removing=False)
         except (UploadError, OSError) as error:
-            log.error(LogEvent("SweepError", error=str(error)))
+            log.warning(LogEvent("SweepError", error=str(error)))
 
     async def run(self) -> None:
         """Sweep for ever; trouble with the directory is logged and tried again after the next interval."""
@@ -52,7 +58,7 @@ class Sweeper:
             try:
                 await self.sweep()
             except (UploadError, OSError) as error:
-                log.error(LogEvent("SweepError", error=str(error)))
+                log.warning(LogEvent("SweepError", error=str(error)))
 
     async def sweep(self) -> None:
         await self._in_thread(self._store.sweep_workspace)

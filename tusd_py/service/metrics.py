@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
 METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
 _WITHOUT_SUFFIX = ("bytes_received", "uploads_created", "uploads_finished", "uploads_terminated")
@@ -14,7 +21,7 @@ class Metrics:
     """One registry for each server; counters are safe to use from any thread."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._requests = Counter("tusd_requests_total", "Requests by method.", ["method"], registry=self._registry)
         self._errors = Counter(

@@ -12,8 +12,8 @@ from tusd_py.store.receiver import Receiver, receive
 async def receive_body(receiver: Receiver, body: Body, in_thread: InThread) -> None:
     """Write what comes until the body ends, whole or early (then `body.ended_early` says why).
 
-    Raises what `Receiver.write` raises; what was written by then stays written. No thread works on the receiver when this is
-    left, however it is left.
+    Raises what `Receiver.write` raises; what was written by then stays written. No thread works on the receiver when
+    this is left, however it is left.
     """
     loan = body.lend()
     if loan is not None:

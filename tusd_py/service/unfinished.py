@@ -7,7 +7,10 @@ from tusd_py.core.errors import UploadError
 
 
 class Unfinished:
-    """A count with a limit (0: none). It is exact within a process and set right by each sweep where there are several."""
+    """A count with a limit (0: none).
+
+    It is exact within a process and set right by each sweep where there are several.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

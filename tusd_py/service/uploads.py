@@ -8,7 +8,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tusd_py.core import errors, rules
 from tusd_py.core.body import Body
@@ -35,7 +35,10 @@ _TOMBSTONES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in bytes, times in seconds; 0 means no limit, but for `lock_timeout`. `strict` is what the spec says of parts."""
+    """Sizes in bytes, times in seconds; 0 means no limit, but for `lock_timeout`.
+
+    `strict` is what the spec says of parts.
+    """
 
     max_size: int = 0
     expire_after: float = 0.0
@@ -51,7 +54,10 @@ def new_upload_id() -> str:
 
 
 class Uploads:
-    """The uploads of one store. Everything that changes one happens under its hold; every answer tells what is on disk."""
+    """The uploads of one store.
+
+    Everything that changes one happens under its hold; every answer tells what is on disk.
+    """
 
     def __init__(
         self,
@@ -142,12 +148,9 @@ class Uploads:
     async def concatenate(self, upload: Upload, url: str) -> Upload:
         """Make a final upload of the parts it names (tus concatenation); it is there when it is whole."""
         self._refuse_when_draining()
-        assert upload.parts is not None
-        found: dict[str, Upload] = {}
-        for part in upload.parts:
-            if part not in found:
-                found[part] = await self._find_part(part)
-        parts = [found[part] for part in upload.parts]
+        ids = upload.parts or ()
+        found = {part: await self._find_part(part) for part in dict.fromkeys(ids)}
+        parts = [found[part] for part in ids]
         rules.final_size(parts, partial_only=self._limits.strict, max_size=self._limits.max_size)
         final = await self._in_body_thread(
             self._store.concatenate, upload, parts, stop_requested=lambda: self.is_draining
@@ -170,7 +173,8 @@ class Uploads:
     async def append(self, upload: Upload, append: Append, body: Body) -> Upload:
         """Write the body at the upload's offset (tus core, PATCH) and return the upload as it is then.
 
-        Of a body that ends early the received bytes are kept, unless they had to be verified; then its reason is raised.
+        Of a body that ends early the received bytes are kept, unless they had to be verified; then its reason is
+        raised.
         """
         self._refuse_when_draining()
         interrupted = UploadError(errors.UPLOAD_INTERRUPTED)
@@ -278,7 +282,10 @@ class Uploads:
         log.info(LogEvent("UploadTerminated", id=upload_id))
 
     async def is_unfinished(self, upload_id: str, *, expire: bool) -> bool:
-        """Whether the upload counts as unfinished; with `expire`, it is removed if its time is over and nobody works on it."""
+        """Whether the upload counts as unfinished.
+
+        With `expire`, it is removed if its time is over and nobody works on it.
+        """
         upload = await self._in_thread(self._store.load, upload_id)
         if upload.is_complete:
             return False

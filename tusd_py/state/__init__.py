@@ -1,7 +1,7 @@
 """Coordination of requests: who may write an upload, and who has to stop.
 
-Nothing here holds the only copy of anything: what counts is on disk. `State` is what every kind of state offers; the one for a
-single host, with any number of processes, is `files`.
+Nothing here holds the only copy of anything: what counts is on disk. `State` is what every kind of state offers; the
+one for a single host, with any number of processes, is `files`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class State(Protocol):
     ) -> AbstractAsyncContextManager[Hold]:
         """Hold an upload, alone or `shared`, from the moment the block is entered to its end.
 
-        Who holds it otherwise is asked to stop. `on_wanted` is called, on the event loop and possibly more than once, when a
-        newcomer asks us to. Raises 423 ERR_UPLOAD_LOCKED after `timeout` seconds (0: at once, and nobody is asked), and 404 if
-        the file at `path` goes away. A killed process loses its holds at once.
+        Who holds it otherwise is asked to stop. `on_wanted` is called, on the event loop and possibly more than once,
+        when a newcomer asks us to. Raises 423 ERR_UPLOAD_LOCKED after `timeout` seconds (0: at once, and nobody is
+        asked), and 404 if the file at `path` goes away. A killed process loses its holds at once.
         """
 
     def is_held(self, key: str) -> bool:

@@ -24,8 +24,8 @@ _WANTED, _FREE = "wanted", "free"
 class FilesState:
     """Exclusion is a `flock` on the data file, so it holds between processes and ends with a killed one.
 
-    Taking over: the newcomer tells the holder that it is wanted, at once within a process, by a message between two; the holder
-    tells those who asked when it is done.
+    Taking over: the newcomer tells the holder that it is wanted, at once within a process, by a message between two;
+    the holder tells those who asked when it is done.
     """
 
     def __init__(self, directory: Path, in_thread: InThread) -> None:

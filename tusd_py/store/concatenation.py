@@ -20,7 +20,8 @@ _NO_COPY_FILE_RANGE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP
 def append_file(target: int, source: Path, size: int, stop_requested: Callable[[], bool]) -> None:
     """Copy the first `size` bytes of a file to the end of what `target` has (its file position).
 
-    Raises 400 ERR_UPLOAD_NOT_FINISHED if the file has fewer by now, and what `stop_requested` stands for (503) when it says so.
+    Raises 400 ERR_UPLOAD_NOT_FINISHED if the file has fewer by now, and what `stop_requested` stands for (503) when
+    it says so.
     """
     descriptor = os.open(source, os.O_RDONLY)
     try:

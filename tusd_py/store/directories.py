@@ -15,8 +15,8 @@ class UnusableDirectory(Exception):
 def prepare_directories(directory: Path, state_directory: Path, directory_mode: int) -> None:
     """Make what is missing. Raises `UnusableDirectory`.
 
-    Files are published by links, so the state directory must be on the upload directory's file system; and a tusd that is
-    alive on the directory knows nothing of our locks.
+    Files are published by links, so the state directory must be on the upload directory's file system; and a tusd
+    that is alive on the directory knows nothing of our locks.
     """
     try:
         os.makedirs(directory, directory_mode, exist_ok=True)

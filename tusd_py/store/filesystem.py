@@ -25,8 +25,8 @@ from tusd_py.store.unverified import UnverifiedMarks
 from tusd_py.store.workspace import Entry, Workspace, sync_directory
 
 Durability = Literal["none", "finish", "each"]
-"""What a success answer promises beyond a killed process: nothing more, that a complete upload survives the loss of power,
-or that every acknowledged byte does."""
+"""What a success answer promises beyond a killed process: nothing more, that a complete upload survives the loss of
+power, or that every acknowledged byte does."""
 
 _HASH_STEP = 1024 * 1024
 
@@ -34,8 +34,8 @@ _HASH_STEP = 1024 * 1024
 class FilesystemStore:
     """Uploads below `directory`. Modes are those of new files and directories, umask applied; spaces are in bytes.
 
-    The `.info` of an upload is its commit point: it is published last and withdrawn first. Errors of the system come out as
-    `UploadError`.
+    The `.info` of an upload is its commit point: it is published last and withdrawn first. Errors of the system come
+    out as `UploadError`.
     """
 
     def __init__(
@@ -107,7 +107,10 @@ class FilesystemStore:
     def concatenate(
         self, upload: Upload, parts: Sequence[Upload], stop_requested: Callable[[], bool] = lambda: False
     ) -> Upload:
-        """Make a final upload of its parts' bytes (tus concatenation); it appears when it is whole, and durable by policy."""
+        """Make a final upload of its parts' bytes (tus concatenation).
+
+        It appears when it is whole, and durable by policy.
+        """
         path = self._data_path(upload.id)
         size = sum(part.offset for part in parts)
         with (

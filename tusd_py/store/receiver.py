@@ -30,9 +30,10 @@ _sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
 class Receiver:
     """Writes the bytes of one body at explicit offsets, from `start`, at most `limit` of them. Blocking.
 
-    `position` is the offset after the last byte written. With `hold_back` (a body of unknown length) the byte that would
-    reach the limit is written by `finish()` only, so that a body that proves too long never completes an upload. With a
-    `digest` everything written goes through it. After a crash the bytes up to the file's size are there, as written.
+    `position` is the offset after the last byte written. With `hold_back` (a body of unknown length) the byte that
+    would reach the limit is written by `finish()` only, so that a body that proves too long never completes an
+    upload. With a `digest` everything written goes through it. After a crash the bytes up to the file's size are
+    there, as written.
     """
 
     def __init__(
@@ -74,9 +75,8 @@ class Receiver:
         self._held = b""
 
     def digest(self) -> bytes:
-        """The digest of everything written so far."""
-        assert self._digest is not None
-        return self._digest.digest()
+        """The digest of everything written so far; empty where none was asked for."""
+        return b"" if self._digest is None else self._digest.digest()
 
     def _put(self, view: memoryview) -> None:
         with system_errors_translated():
@@ -115,8 +115,8 @@ _buffer = _ThreadBuffer()
 def receive(receiver: Receiver, body: Body, loan: Loan) -> None:
     """Move bytes from a lent socket into the upload, until the body ends, the socket runs dry or the turn is over.
 
-    A socket whose bytes are flowing is waited for a moment here, in the thread; a slow one at once on the event loop. What the
-    socket shows as an end before the body's is noted on the body. Raises what `Receiver.write` raises.
+    A socket whose bytes are flowing is waited for a moment here, in the thread; a slow one at once on the event loop.
+    What the socket shows as an end before the body's is noted on the body. Raises what `Receiver.write` raises.
     """
     if loan.buffered:
         buffered, loan.buffered = loan.buffered, b""

@@ -10,7 +10,9 @@ from tusd_py.core import errors
 from tusd_py.core.errors import Problem, UploadError
 
 PROBLEMS: dict[int, Problem] = {
-    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP), errors.UPLOAD_NOT_FOUND),
+    **dict.fromkeys(
+        (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP), errors.UPLOAD_NOT_FOUND
+    ),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), errors.DISK_FULL),
     errno.EEXIST: errors.UPLOAD_EXISTS,
 }

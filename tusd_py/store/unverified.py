@@ -1,7 +1,8 @@
 """Marks of bytes that do not count yet: the body of a checksummed PATCH, until its checksum is known to be right.
 
-A mark holds the offset from before that body and is durable before the body's first byte. Every reader caps the offset at it;
-only the holder of the upload's write lock cuts the file back to it. A mark that is empty or torn was never followed by a byte.
+A mark holds the offset from before that body and is durable before the body's first byte. Every reader caps the
+offset at it; only the holder of the upload's write lock cuts the file back to it. A mark that is empty or torn was
+never followed by a byte.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Publishing: files appear under their final name whole, or not at all, also through a crash.
 
-A file is made as an *entry* of the workspace, a directory on the same file system, and then linked or renamed to its name.
-An entry is named after the upload it works for and locked while it is worked on. So an unlocked entry is the trace of an
-operation that died, and tells which upload's data file has to go if its `.info` was never published.
+A file is made as an *entry* of the workspace, a directory on the same file system, and then linked or renamed to its
+name. An entry is named after the upload it works for and locked while it is worked on. So an unlocked entry is the
+trace of an operation that died, and tells which upload's data file has to go if its `.info` was never published.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ class Entry:
             os.fsync(self.descriptor)
 
     def link(self, target: Path) -> None:
-        """Publish under a new name. Raises FileExistsError, and leaves the other file alone, where the name is taken."""
+        """Publish under a new name.
+
+        Raises FileExistsError, and leaves the other file alone, where the name is taken.
+        """
         os.link(self.path, target)
 
     def replace(self, target: Path) -> None:

@@ -24,8 +24,8 @@ SMALL = 64 * 1024
 
 
 class RequestBody:
-    """See `Body`. A task is always waiting in `receive()` while there is room, since a server may throw away what it holds for
-    an application that is not (uvicorn does, when the client goes).
+    """See `Body`. A task is always waiting in `receive()` while there is room, since a server may throw away what it
+    holds for an application that is not (uvicorn does, when the client goes).
 
     `length` in bytes is None for chunked coding; `read_timeout` in seconds counts from one piece to the next.
     """

@@ -30,7 +30,10 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 
 class Downloads:
-    """Sends what counts of an upload, unfinished ones included (as tusd); takes no lock. `write_timeout` is in seconds."""
+    """Sends what counts of an upload, unfinished ones included (as tusd); takes no lock.
+
+    `write_timeout` is in seconds.
+    """
 
     def __init__(self, uploads: Uploads, in_thread: InThread, write_timeout: float) -> None:
         self._uploads = uploads
@@ -77,7 +80,7 @@ class _FileResponse(Response):
         self._in_thread = in_thread
         self._write_timeout = write_timeout
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             position, rest = self._part.start, self._part.length

@@ -1,4 +1,6 @@
-"""What every request below the base path goes through: identity, origin, version, dispatch, errors, and a readable end."""
+"""What every request below the base path goes through: identity, origin, version, dispatch, errors, and a readable
+end.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,10 @@ Handler = Callable[[TusRequest], Awaitable[Response]]
 
 
 class TusEndpoint:
-    """The ASGI application at the base path. `on_request` is awaited first; `creation` and `upload` map methods to handlers."""
+    """The ASGI application at the base path.
+
+    `on_request` is awaited first; `creation` and `upload` map methods to handlers.
+    """
 
     def __init__(
         self,
@@ -78,7 +83,7 @@ class TusEndpoint:
         self._metrics.count_request(request.method)
         try:
             response = await self._respond(request, scope)
-            self._add_common_headers(response, request, scope)
+            self._add_common_headers(response, request)
             await _Sending(request.body, send, self._is_draining).send(response, scope, receive)
         finally:
             await request.body.close()
@@ -124,7 +129,9 @@ class TusEndpoint:
         handlers = self._upload if request.upload_id else self._creation
         handler = handlers.get(request.method)
         if handler is None:
-            allow = "GET, HEAD, PATCH, DELETE" if request.upload_id else "POST"  # fixed, whatever is switched off (tusd)
+            allow = (
+                "GET, HEAD, PATCH, DELETE" if request.upload_id else "POST"
+            )  # fixed, whatever is switched off (tusd)
             return PlainTextResponse("method not allowed", 405, {"allow": allow})
         return await handler(request)
 
@@ -137,7 +144,9 @@ class TusEndpoint:
         level = logging.ERROR if problem.status >= 500 else logging.INFO
         log.log(
             level,
-            LogEvent("ResponseOutgoing", id=request.upload_id, status=problem.status, body=problem.code, **error.evidence),
+            LogEvent(
+                "ResponseOutgoing", id=request.upload_id, status=problem.status, body=problem.code, **error.evidence
+            ),
         )
         text = "" if request.sent_method == "HEAD" else f"{problem.code}: {problem.message}\n"
         response = PlainTextResponse(text, problem.status)
@@ -151,7 +160,7 @@ class TusEndpoint:
             response.headers["retry-after"] = str(problem.retry_after)
         return response
 
-    def _add_common_headers(self, response: Response, request: TusRequest, scope: Scope) -> None:
+    def _add_common_headers(self, response: Response, request: TusRequest) -> None:
         headers = MutableHeaders(raw=response.raw_headers)
         headers["tus-resumable"] = TUS_VERSION
         headers["x-content-type-options"] = "nosniff"
@@ -165,9 +174,9 @@ class TusEndpoint:
 class _Sending:
     """One response on its way, to a client that may still be sending its request.
 
-    Closing a connection on which unread bytes arrive would destroy the answer on its way, so they are read and dropped for a
-    while first. The connection is closed also where the client was told to wait for a `100 Continue` that never came
-    (RFC 9110 10.1.1).
+    Closing a connection on which unread bytes arrive would destroy the answer on its way, so they are read and
+    dropped for a while first. The connection is closed also where the client was told to wait for a `100 Continue`
+    that never came (RFC 9110 10.1.1).
     """
 
     def __init__(self, body: RequestBody, send: Send, is_draining: Callable[[], bool]) -> None:

@@ -32,7 +32,10 @@ from tusd_py.web.request import TusRequest
 
 @dataclass(frozen=True, slots=True)
 class TusOptions:
-    """What the operator allows; `strict` decides for the spec where tusd is more lenient, `max_size` 0 means no limit."""
+    """What the operator allows.
+
+    `strict` decides for the spec where tusd is more lenient, `max_size` 0 means no limit.
+    """
 
     max_size: int = 0
     strict: bool = True
@@ -165,7 +168,8 @@ class TusHandlers:
             headers["upload-concat"] = upload.concat_text or rebuilt
         response = Response(status_code=200, headers=headers | self._expiry(upload))
         if request.sent_method == "HEAD":
-            # The length of what GET would send, once whole; a length must not be announced for a body that does not come.
+            # The length of what GET would send, once whole; a length must not be announced for a body that does not
+            # come.
             del response.headers["content-length"]
             if upload.size is not None:
                 response.headers["content-length"] = str(upload.size)
