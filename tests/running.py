@@ -1,0 +1,188 @@
+"""Running `tusd-py` as its users do: as a process of its own, spoken to over a socket."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+TUS = {"Tus-Resumable": "1.0.0"}
+CHUNK = TUS | {"Content-Type": "application/offset+octet-stream"}
+
+DEADLINE = 20.0
+"""Seconds after which something that a test waits for is taken to have failed."""
+
+ServerStarter = Callable[..., "Server"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP response; header names in lower case, the last of equal ones."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        """The ERR_… code of an error."""
+        return self.body.decode().partition(":")[0]
+
+
+class Server:
+    """A running `tusd-py`; `url` is that of the creation resource."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: IO[bytes], upload_dir: Path) -> None:
+        self.process = process
+        self.upload_dir = upload_dir
+        self._log = log
+        self.url = ""
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def request(
+        self, method: str, url: str = "", headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Answer:
+        """One request on a connection of its own; `url` may be absolute, a path, or empty for the creation resource."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+        try:
+            path = urlsplit(url or self.url).path
+            connection.request(method, path, body=body, headers=dict(headers or {}))
+            response = connection.getresponse()
+            names = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, names, response.read())
+        finally:
+            connection.close()
+
+    def create(self, size: int | None, **headers: str) -> str:
+        """Make an upload (size None: deferred) and return its URL; keywords are headers, underscores as dashes."""
+        length = {"Upload-Defer-Length": "1"} if size is None else {"Upload-Length": str(size)}
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = self.request("POST", headers=TUS | length | named)
+        assert answer.status == 201, answer
+        return answer.headers["location"]
+
+    def patch(self, url: str, offset: int, body: bytes, **headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.request("PATCH", url, CHUNK | {"Upload-Offset": str(offset)} | named, body)
+
+    def offset(self, url: str) -> int:
+        answer = self.request("HEAD", url, TUS)
+        assert answer.status == 200, answer
+        return int(answer.headers["upload-offset"])
+
+    def path_of(self, url: str) -> Path:
+        return self.upload_dir / urlsplit(url).path.removeprefix("/files/")
+
+    @contextmanager
+    def connection(self) -> Iterator[socket.socket]:
+        """A raw connection, for what a client library would not send."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE) as connection:
+            yield connection
+
+    def raw(self, data: bytes, *, until_closed: bool = True) -> bytes:
+        """Send bytes and return what comes back until the server closes (or, else, until the end of one head)."""
+        with self.connection() as connection:
+            connection.sendall(data)
+            return read_all(connection) if until_closed else read_head(connection)
+
+    def output(self) -> str:
+        """Everything the server has printed."""
+        return Path(self._log.name).read_text(errors="replace")
+
+    def rss(self) -> int:
+        """Resident memory in bytes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        match = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert match is not None
+        return int(match[1]) * 1024
+
+    def terminate(self) -> int:
+        """SIGTERM; the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(DEADLINE)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.process.kill()
+        self.process.wait(DEADLINE)
+
+
+def start_server(
+    upload_dir: Path, *flags: str, port: int = 0, environment: Mapping[str, str] | None = None, wait: bool = True
+) -> Server:
+    """Start the installed command on a free port and wait until it says that it takes uploads."""
+    log = tempfile.NamedTemporaryFile(prefix="tusd-py-", suffix=".log")  # noqa: SIM115 -- lives as long as the server
+    command = [sys.executable, "-m", "tusd_py", "-host", "127.0.0.1", "-port", str(port)]
+    command += ["-upload-dir", str(upload_dir), *flags]
+    variables = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
+    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=variables)
+    server = Server(process, log, upload_dir)
+    if wait:
+        match = eventually(lambda: _ready(server))
+        server.url = match[1]
+    return server
+
+
+def _ready(server: Server) -> re.Match[str] | None:
+    assert server.process.poll() is None, server.output()
+    return re.search(r"You can now upload files to: (https?://[^/]+/\S*)", server.output())
+
+
+def eventually(look: Callable[[], Any], deadline: float = DEADLINE) -> Any:
+    """What `look` returns once that is true; fails after `deadline` seconds."""
+    end = time.monotonic() + deadline
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < end, "what was waited for did not happen"
+        threading.Event().wait(0.01)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Everything until the other side closes, or resets, the connection."""
+    data = b""
+    try:
+        while block := connection.recv(65536):
+            data += block
+    except ConnectionResetError:
+        pass
+    return data
+
+
+def read_head(connection: socket.socket) -> bytes:
+    """Everything up to the end of one response head (and what came with it)."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        block = connection.recv(65536)
+        if not block:
+            break
+        data += block
+    return data
+
+
+def is_readable(connection: socket.socket, seconds: float) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        return bool(selector.select(seconds))
