@@ -14,10 +14,11 @@ from typing import Literal
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 
+from tusd_py.service.appending import Limits
 from tusd_py.service.expiry import Sweeper
 from tusd_py.service.metrics import Metrics
 from tusd_py.service.threads import Threads
-from tusd_py.service.uploads import Limits, Uploads
+from tusd_py.service.uploads import Uploads
 from tusd_py.state.files import FilesState
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.filesystem import Durability, FilesystemStore

@@ -22,7 +22,7 @@ _CHECKSUM = re.compile(r"([a-z0-9]+) ([A-Za-z0-9+/]+={0,2})")
 
 
 def parse_integer(text: str, problem: Problem) -> int:
-    """A non-negative decimal integer that a signed 64-bit number can hold (tus core, Upload-Offset and Upload-Length)."""
+    """A non-negative decimal integer of at most 2^63 - 1 (tus core, Upload-Offset and Upload-Length)."""
     if not _INTEGER.fullmatch(text) or (value := int(text)) > LARGEST:
         raise UploadError(problem)
     return value

@@ -83,6 +83,15 @@ def final_size(parts: Sequence[Upload], *, partial_only: bool, max_size: int) ->
     return size
 
 
+def check_expiry(upload: Upload, expire_after: float, now: float) -> None:
+    """Raises 410 for an unfinished upload whose time is over (Unix seconds), whether or not it was swept (tus
+    expiration).
+    """
+    end = expires_at(upload, expire_after)
+    if end is not None and now >= end:
+        raise UploadError(errors.UPLOAD_EXPIRED)
+
+
 def expires_at(upload: Upload, expire_after: float) -> float | None:
     """When an unfinished upload ends (Unix seconds): its newest change and the time to live, which 0 switches off."""
     if not expire_after or upload.is_complete:

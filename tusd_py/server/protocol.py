@@ -172,7 +172,7 @@ class UploadProtocol(HttpToolsProtocol):
             self._await_head()
 
     def _refuse(self, answer: bytes) -> None:
-        """Read nothing more of what is not HTTP, or too much of it, and close once the client has had time to read why."""
+        """Read nothing more of what is no HTTP, or too much of it; close once the client has had time to read why."""
         if self._is_refused:
             return
         self._is_refused = True

@@ -31,7 +31,7 @@ class Threads:
 
 
 async def _settle(future: asyncio.Future[T]) -> None:
-    """Wait for a thread that works on things its caller is about to take away, however often the caller is cancelled."""
+    """Wait for a thread whose things its caller is about to take away, however often the caller is cancelled."""
     while not future.done():
         try:
             await asyncio.wait([future])

@@ -8,22 +8,20 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from tusd_py.core import errors, rules
 from tusd_py.core.body import Body
 from tusd_py.core.errors import UploadError
-from tusd_py.core.headers import parse_checksum
 from tusd_py.core.log_event import LogEvent
 from tusd_py.core.rules import Append
 from tusd_py.core.uploads import Upload
+from tusd_py.service.appending import Appender, Limits
 from tusd_py.service.metrics import Metrics
 from tusd_py.service.receiving import receive_body
 from tusd_py.service.threads import Threads
 from tusd_py.service.unfinished import Unfinished
 from tusd_py.state import Hold, State
 from tusd_py.store.filesystem import FilesystemStore
-from tusd_py.store.receiver import Receiver
 
 log = logging.getLogger("tusd_py")
 
@@ -31,21 +29,6 @@ GRACE = 0.25
 """Seconds in which a request that is wanted away may still come to its end."""
 
 _TOMBSTONES = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Sizes in bytes, times in seconds; 0 means no limit, but for `lock_timeout`.
-
-    `strict` is what the spec says of parts.
-    """
-
-    max_size: int = 0
-    expire_after: float = 0.0
-    lock_timeout: float = 20.0
-    min_free_space: int = 0
-    max_unfinished: int = 0
-    strict: bool = True
 
 
 def new_upload_id() -> str:
@@ -74,6 +57,7 @@ class Uploads:
         self._limits = limits
         self._in_thread = file_threads
         self._in_body_thread = body_threads
+        self._appender = Appender(store, limits)
         self._unfinished = Unfinished(limits.max_unfinished)
         self._receiving: set[Body] = set()
         self._tombstones: OrderedDict[str, None] = OrderedDict()
@@ -95,7 +79,7 @@ class Uploads:
             if error.problem is errors.UPLOAD_NOT_FOUND and upload_id in self._tombstones:
                 raise UploadError(errors.UPLOAD_EXPIRED) from None
             raise
-        self._refuse_expired(upload)
+        self._check_expiry(upload)
         return upload
 
     async def head(self, upload_id: str) -> Upload:
@@ -107,7 +91,7 @@ class Uploads:
             return upload
         async with self._hold(upload) as hold:
             upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
-            self._refuse_expired(upload)
+            self._check_expiry(upload)
             return upload
 
     async def open_for_reading(self, upload: Upload) -> int:
@@ -179,8 +163,9 @@ class Uploads:
         self._refuse_when_draining()
         interrupted = UploadError(errors.UPLOAD_INTERRUPTED)
         async with self._hold(upload, wanting=body, error=interrupted) as hold:
-            before, current, receiver = await self._in_thread(self._begin, upload.id, hold, append, body.length)
-            log.info(LogEvent("ChunkWriteStart", id=upload.id, maxSize=current.size or 0, offset=current.offset))
+            writing = await self._in_thread(self._appender.begin, upload.id, hold.descriptor, append, body.length)
+            receiver = writing.receiver
+            log.info(LogEvent("ChunkWriteStart", id=upload.id, maxSize=receiver.limit, offset=receiver.start))
             refused: UploadError | None = None
             self._receiving.add(body)
             try:
@@ -191,10 +176,10 @@ class Uploads:
                 self._receiving.discard(body)
             ended_early = refused or body.ended_early
             trailer = body.trailer("upload-checksum") if append.checksum_in_trailer else None
-            after = await self._in_thread(self._settle, current, hold, receiver, append, ended_early, trailer)
+            after = await self._in_thread(self._appender.settle, writing, ended_early, trailer)
         self._metrics.bytes_received.inc(receiver.position - receiver.start)
         log.info(LogEvent("ChunkWriteComplete", id=upload.id, bytesWritten=receiver.position - receiver.start))
-        if after.is_complete and not before.is_complete:
+        if after.is_complete and not writing.before.is_complete:
             self._count_finished(after)
         if ended_early is not None:
             if ended_early is interrupted:
@@ -202,71 +187,6 @@ class Uploads:
                 log.info(LogEvent("UploadInterrupted", id=upload.id))
             raise ended_early
         return after
-
-    def _begin(
-        self, upload_id: str, hold: Hold, append: Append, body_length: int | None
-    ) -> tuple[Upload, Upload, Receiver]:
-        """Blocking. Check the request against the upload, now that nobody else changes it; then start to write."""
-        before = self._store.begin(upload_id, hold.descriptor)
-        self._refuse_expired(before)
-        plan = rules.plan_append(before, append, body_length, self._limits.max_size)
-        if self._limits.min_free_space:
-            self._store.check_space(body_length or 0)
-        current = before
-        if plan.size is not None and plan.size != before.size:
-            current = self._store.declare_size(before, plan.size)
-        receiver = self._store.receiver(
-            current,
-            hold.descriptor,
-            plan.limit,
-            hold_back=body_length is None,
-            algorithm=append.checksum.algorithm if append.checksum else None,
-            verified=append.is_verified,
-        )
-        return before, current, receiver
-
-    def _settle(
-        self,
-        upload: Upload,
-        hold: Hold,
-        receiver: Receiver,
-        append: Append,
-        ended_early: UploadError | None,
-        trailer: list[str] | None,
-    ) -> Upload:
-        """Blocking. Decide which of the bytes count, and make them durable as the policy says."""
-        if append.is_verified:
-            try:
-                self._verify(hold, receiver, append, ended_early, trailer)
-            except UploadError:
-                self._store.reject(upload, hold.descriptor)
-                raise
-        if ended_early is None:
-            receiver.finish()
-        return self._store.accept(upload, hold.descriptor, receiver.position, verified=append.is_verified)
-
-    def _verify(
-        self,
-        hold: Hold,
-        receiver: Receiver,
-        append: Append,
-        ended_early: UploadError | None,
-        trailer: list[str] | None,
-    ) -> None:
-        """Blocking. A body that is to be verified counts whole or not at all (tus checksum)."""
-        if ended_early is not None:
-            raise ended_early
-        receiver.finish()
-        checksum = append.checksum
-        if checksum is None:
-            if trailer is None or len(trailer) != 1:
-                raise UploadError(errors.INVALID_CHECKSUM)
-            checksum = parse_checksum(trailer[0])
-            digest = self._store.digest_of_body(receiver, hold.descriptor, checksum.algorithm)
-        else:
-            digest = receiver.digest()
-        if digest != checksum.digest:
-            raise UploadError(errors.CHECKSUM_MISMATCH, algorithm=checksum.algorithm)
 
     # --- ending ---
 
@@ -289,21 +209,26 @@ class Uploads:
         upload = await self._in_thread(self._store.load, upload_id)
         if upload.is_complete:
             return False
-        if not expire or not self._is_expired(upload):
+        if not expire or not self._is_due(upload):
             return True
-        with contextlib.suppress(UploadError):
+        try:
             async with self._state.hold(upload_id, upload.path, timeout=0) as hold:
                 upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
-                if not self._is_expired(upload):
+                if not self._is_due(upload):
                     return not upload.is_complete
                 await self._in_thread(self._store.remove, upload)
-            self._tombstones[upload_id] = None
-            if len(self._tombstones) > _TOMBSTONES:
-                self._tombstones.popitem(last=False)
-            self._metrics.uploads_expired.inc()
-            log.info(LogEvent("UploadExpired", id=upload_id))
-            return False
-        return True
+        except UploadError:
+            return True  # somebody works on it
+        self._tombstones[upload_id] = None
+        if len(self._tombstones) > _TOMBSTONES:
+            self._tombstones.popitem(last=False)
+        self._metrics.uploads_expired.inc()
+        log.info(LogEvent("UploadExpired", id=upload_id))
+        return False
+
+    def _is_due(self, upload: Upload) -> bool:
+        expires_at = self.expires_at(upload)
+        return expires_at is not None and time.time() >= expires_at
 
     def recount_unfinished(self, count: int) -> None:
         self._unfinished.recount(count)
@@ -324,17 +249,12 @@ class Uploads:
         async with self._state.hold(upload.id, upload.path, timeout=timeout, on_wanted=on_wanted) as hold:
             yield hold
 
+    def _check_expiry(self, upload: Upload) -> None:
+        rules.check_expiry(upload, self._limits.expire_after, time.time())
+
     def _refuse_when_draining(self) -> None:
         if self.is_draining:
             raise UploadError(errors.SERVER_SHUTDOWN)
-
-    def _is_expired(self, upload: Upload) -> bool:
-        expires_at = self.expires_at(upload)
-        return expires_at is not None and time.time() >= expires_at
-
-    def _refuse_expired(self, upload: Upload) -> None:
-        if self._is_expired(upload):
-            raise UploadError(errors.UPLOAD_EXPIRED)
 
     def _count_created(self, upload: Upload, url: str) -> None:
         self._metrics.uploads_created.inc()

@@ -27,7 +27,7 @@ class Messages:
         self._socket: socket.socket | None = None
 
     def open(self) -> None:
-        """The socket is addressed through the directory's descriptor, since a socket's path may have 108 bytes at most."""
+        """The socket is addressed by the directory's descriptor, since a socket's path may have 108 bytes at most."""
         self._folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.bind(self._address(self._name))

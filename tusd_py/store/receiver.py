@@ -48,6 +48,7 @@ class Receiver:
     ) -> None:
         self.position = start
         self.start = start
+        self.limit = limit
         self._descriptor = descriptor
         self._room = limit
         self._hold_back = hold_back

@@ -97,7 +97,7 @@ class Workspace:
             os.close(descriptor)
 
     def sweep(self, clean_up: Callable[[str], None]) -> None:
-        """Remove the entries of operations that died, after `clean_up(upload id)` has removed what they left elsewhere."""
+        """Remove the entries of operations that died, after `clean_up(upload id)` for what they left elsewhere."""
         for path in list(self._directory.iterdir()):
             try:
                 descriptor = os.open(path, os.O_RDWR)
