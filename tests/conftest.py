@@ -13,7 +13,7 @@ from tests.running import Server, ServerStarter, start_server
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[ServerStarter]:
-    """Start `tusd-py` with flags; every server started by a test is killed at its end and must have logged no traceback."""
+    """Start `tusd-py` with flags; servers are killed at the end of the test and must have logged no traceback."""
     servers: list[Server] = []
 
     def starter(*flags: str, upload_dir: Path | None = None, **options: Any) -> Server:
@@ -22,10 +22,12 @@ def start(tmp_path: Path) -> Iterator[ServerStarter]:
         return server
 
     yield starter
+    outputs = []
     for server in servers:
         server.kill()
-    for server in servers:
-        assert "Traceback" not in server.output()
+        outputs.append(server.output())
+        server.close_log()
+    assert not [output for output in outputs if "Traceback" in output]
 
 
 @pytest.fixture

@@ -110,6 +110,9 @@ class Server:
         """Everything the server has printed."""
         return Path(self._log.name).read_text(errors="replace")
 
+    def close_log(self) -> None:
+        self._log.close()
+
     def rss(self) -> int:
         """Resident memory in bytes."""
         status = Path(f"/proc/{self.pid}/status").read_text()
@@ -146,7 +149,7 @@ def start_server(
 
 def _ready(server: Server) -> re.Match[str] | None:
     assert server.process.poll() is None, server.output()
-    return re.search(r"You can now upload files to: (https?://[^/]+/\S*)", server.output())
+    return re.search(r"You can now upload files to: (https?://[^/]+/[^\s\"]*)", server.output())
 
 
 def eventually(look: Callable[[], Any], deadline: float = DEADLINE) -> Any:
@@ -180,6 +183,11 @@ def read_head(connection: socket.socket) -> bytes:
             break
         data += block
     return data
+
+
+def has_size(path: Path, size: int) -> Callable[[], bool]:
+    """For `eventually`: whether the file has this many bytes."""
+    return lambda: path.stat().st_size == size
 
 
 def is_readable(connection: socket.socket, seconds: float) -> bool:

@@ -128,7 +128,7 @@ def create_app(
     if not disable_termination:
         upload_handlers["DELETE"] = handlers.terminate
     if not disable_download:
-        upload_handlers["GET"] = Downloads(uploads, body_threads, 2 * network_timeout).get
+        upload_handlers["GET"] = Downloads(uploads, body_threads).get
     endpoint = TusEndpoint(
         handlers,
         {"POST": handlers.create},
@@ -145,7 +145,7 @@ def create_app(
         ),
         metrics=metrics,
         behind_proxy=behind_proxy,
-        read_timeout=network_timeout,
+        network_timeout=network_timeout,
         on_request=work.start,
         is_draining=lambda: uploads.is_draining,
     )
@@ -201,22 +201,25 @@ class BackgroundWork:
         self._sweeper = sweeper
         self._threads = threads
         self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
         """Start once; further calls do nothing."""
         if self._task is None:
+            self._loop = asyncio.get_running_loop()
             self._task = asyncio.create_task(self._run())
             await self._state.start()
 
     def drain(self) -> None:
-        """Take no new uploads, and end the bodies that are being received with 503.
+        """Take no new uploads, and end the bodies that are being received with 503; their bytes are kept.
 
-        To be called when a stop is asked for.
+        To be called when a stop is asked for, from any thread or signal handler.
         """
-        self._uploads.drain()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._uploads.drain)
 
     async def close(self) -> None:
-        self.drain()
+        self._uploads.drain()
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.running import TUS, Server, eventually, read_all
+from tests.running import TUS, Server, eventually, has_size, read_all
 from tests.web.test_core import chunked, patch_head
 
 
@@ -70,7 +70,7 @@ def test_a_body_that_breaks_off_cannot_be_verified_and_does_not_count(server: Se
     with server.connection() as connection:
         head = patch_head(url, 0, 10_000_000, f"Upload-Checksum: {sha1(b'whatever')}")
         connection.sendall(head + b"x" * size)
-        eventually(lambda: server.path_of(url).stat().st_size == size)
+        eventually(has_size(server.path_of(url), size))
     assert server.offset(url) == 0
 
 
@@ -80,7 +80,7 @@ def test_unverified_bytes_do_not_count_after_a_killed_server(start: Callable[...
     server.patch(url, 0, b"hello")
     with server.connection() as connection:
         connection.sendall(patch_head(url, 5, 900_000, f"Upload-Checksum: {sha1(b'whatever')}") + b"x" * 500_000)
-        eventually(lambda: server.path_of(url).stat().st_size == 500_005)
+        eventually(has_size(server.path_of(url), 500_005))
         server.kill()
     server = start(port=server.port, upload_dir=server.upload_dir)
     assert server.request("GET", url).body == b"hello"
@@ -95,7 +95,8 @@ def test_unverified_bytes_do_not_count_after_a_killed_server(start: Callable[...
 def trailing(server: Server, url: str, body: bytes, trailer: str, head: str = "Trailer: Upload-Checksum") -> bytes:
     path = urlsplit(url).path
     request = (
-        f"PATCH {path} HTTP/1.1\r\nHost: a\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nTransfer-Encoding: chunked\r\n"
+        f"PATCH {path} HTTP/1.1\r\nHost: a\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
+        "Transfer-Encoding: chunked\r\n"
         f"Content-Type: application/offset+octet-stream\r\nConnection: close\r\n{head}\r\n\r\n"
     )
     chunks = b"%x\r\n%s\r\n" % (len(body), body) if body else b""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.running import CHUNK, TUS, Answer, Server, ServerStarter, eventually, read_all
+from tests.running import CHUNK, TUS, Answer, Server, ServerStarter, eventually, has_size, read_all
 
 BAD_INTEGERS = ["-1", "+1", "1.0", "abc", "", "1_0", "٣", "9" * 30, "9223372036854775808", "0x5", "1 0"]
 
@@ -122,9 +122,8 @@ def test_head_of_an_unknown_upload_has_no_offset_and_no_body(server: Server) -> 
 def test_ids_that_cannot_be_an_upload_do_not_exist(server: Server, upload_id: str) -> None:
     for method in ("HEAD", "PATCH", "GET", "DELETE"):
         with server.connection() as connection:
-            connection.sendall(
-                f"{method} /files/{upload_id} HTTP/1.1\r\nHost: a\r\nTus-Resumable: 1.0.0\r\nConnection: close\r\n\r\n".encode()
-            )
+            head = f"{method} /files/{upload_id} HTTP/1.1\r\nHost: a\r\nTus-Resumable: 1.0.0\r\n"
+            connection.sendall((head + "Connection: close\r\n\r\n").encode())
             assert read_all(connection).startswith(b"HTTP/1.1 404 "), method
 
 
@@ -258,7 +257,7 @@ def test_bytes_that_arrived_before_a_lost_connection_are_kept(server: Server) ->
         url = server.create(10_000_000)
         with server.connection() as connection:
             connection.sendall(patch_head(url, 0, 10_000_000) + b"x" * size)
-            eventually(lambda size=size, url=url: server.path_of(url).stat().st_size == size)
+            eventually(has_size(server.path_of(url), size))
             if linger:  # closing resets the connection instead of ending it
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         assert server.offset(url) == size

@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from tests.running import TUS, Answer, Server, ServerStarter, eventually
+from tests.running import TUS, Answer, Server, ServerStarter, eventually, has_size
 from tests.web.test_core import patch_head
 
 
@@ -117,7 +117,7 @@ def test_downloads_do_not_disturb_an_upload_in_progress(server: Server) -> None:
     url = server.create(1000)
     with server.connection() as connection:
         connection.sendall(patch_head(url, 0, 1000) + b"x" * 10)
-        eventually(lambda: server.path_of(url).stat().st_size == 10)
+        eventually(has_size(server.path_of(url), 10))
         assert get(server, url).body == b"x" * 10
         connection.sendall(b"x" * 990)
         assert connection.recv(100).startswith(b"HTTP/1.1 204 ")

@@ -8,7 +8,7 @@ import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from tests.running import TUS, Server, ServerStarter, eventually
+from tests.running import TUS, Server, ServerStarter, eventually, has_size
 from tests.web.test_core import patch_head
 from tests.web.test_creation import uploads_in
 
@@ -68,7 +68,7 @@ def test_finished_and_busy_uploads_do_not_expire(start: ServerStarter) -> None:
     canary = server.create(5)
     with server.connection() as connection:
         connection.sendall(patch_head(busy, 0, 10) + b"x")
-        eventually(lambda: server.path_of(busy).stat().st_size == 1)
+        eventually(has_size(server.path_of(busy), 1))
         age(server, busy, 100)
         age(server, canary, 100)
         eventually(lambda: not server.path_of(canary).exists())

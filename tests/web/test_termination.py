@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.running import TUS, Server, ServerStarter, eventually, read_all
+from tests.running import TUS, Server, ServerStarter, eventually, has_size, read_all
 from tests.web.test_core import patch_head
 from tests.web.test_creation import uploads_in
 
@@ -29,7 +29,7 @@ def test_a_delete_ends_a_running_patch(server: Server) -> None:
     url = server.create(1_000_000)
     with server.connection() as connection:
         connection.sendall(patch_head(url, 0, 1_000_000) + b"x" * 1000)
-        eventually(lambda: server.path_of(url).stat().st_size == 1000)
+        eventually(has_size(server.path_of(url), 1000))
         assert server.request("DELETE", url, TUS).status == 204
         assert b"ERR_UPLOAD_INTERRUPTED" in read_all(connection)
     assert uploads_in(server.upload_dir) == []

@@ -121,8 +121,8 @@ class UploadProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _on_head_timeout(self) -> None:
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.close()
+        """Also ends a connection that is closing and whose client does not read the rest of its answer."""
+        self.transport.abort()
 
     def on_message_begin(self) -> None:
         if not self._is_resuming:
@@ -258,7 +258,16 @@ class UploadProtocol(HttpToolsProtocol):
         cycle: RequestResponseCycle = receive.__self__
         exchange = _Exchange(self, cycle)
         scope["extensions"][LENDING] = exchange
-        await self._application(scope, exchange.receive, send)
+        try:
+            await self._application(scope, exchange.receive, send)
+        except asyncio.CancelledError:
+            # The task ends here: the time of the shutdown is over. uvicorn would take it for an error to be logged.
+            cycle.response_started = True
+        if cycle.response_started and not cycle.response_complete:
+            cycle.disconnected = True  # given up: what is still to be written would keep the connection for ever
+            self.transport.abort()
+        elif self.transport.is_closing():
+            self._await_head()
 
     def client_has_ended(self, cycle: RequestResponseCycle) -> bool:
         return self._has_ended and cycle is self.cycle and cycle.more_body

@@ -41,7 +41,7 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM; then let requests end within the shutdown time-out, as tusd does.
 
-    `announce` is called when requests are taken, `drain` when the stop is asked for, `say` with what the operator
+    `announce` is called when requests are taken, `drain` (in a signal handler) when the stop is asked for, `say` with what the operator
     should read.
     """
     config = uvicorn.Config(
@@ -94,7 +94,6 @@ class _Server(uvicorn.Server):
             self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._drain()
         await super().shutdown(sockets)
         self.has_timed_out = bool(self.server_state.tasks)
 
@@ -113,4 +112,5 @@ class _Server(uvicorn.Server):
             self._say("Received second interrupt signal. Exiting immediately!")
             os._exit(1)
         self._say("Received interrupt signal. Shutting down tusd...")
+        self._drain()
         self.should_exit = True

@@ -30,15 +30,11 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 
 class Downloads:
-    """Sends what counts of an upload, unfinished ones included (as tusd); takes no lock.
+    """Sends what counts of an upload, unfinished ones included (as tusd); takes no lock."""
 
-    `write_timeout` is in seconds.
-    """
-
-    def __init__(self, uploads: Uploads, in_thread: InThread, write_timeout: float) -> None:
+    def __init__(self, uploads: Uploads, in_thread: InThread) -> None:
         self._uploads = uploads
         self._in_thread = in_thread
-        self._write_timeout = write_timeout
 
     async def get(self, request: TusRequest) -> Response:
         upload = await self._uploads.find(request.upload_id)
@@ -57,20 +53,14 @@ class Downloads:
             headers.append((b"content-range", b"bytes %d-%d/%d" % (wanted.start, last, upload.offset)))
         descriptor = await self._uploads.open_for_reading(upload)
         status_code = 200 if wanted is None else 206
-        return _FileResponse(status_code, headers, descriptor, sent, self._in_thread, self._write_timeout)
+        return _FileResponse(status_code, headers, descriptor, sent, self._in_thread)
 
 
 class _FileResponse(Response):
-    """Bytes of an open file, which is closed in the end. A client that takes nothing for the time-out is dropped."""
+    """Bytes of an open file, which is closed in the end."""
 
     def __init__(
-        self,
-        status_code: int,
-        headers: RawHeaders,
-        descriptor: int,
-        part: ByteRange,
-        in_thread: InThread,
-        write_timeout: float,
+        self, status_code: int, headers: RawHeaders, descriptor: int, part: ByteRange, in_thread: InThread
     ) -> None:
         self.status_code = status_code
         self.raw_headers = headers
@@ -78,22 +68,30 @@ class _FileResponse(Response):
         self._descriptor = descriptor
         self._part = part
         self._in_thread = in_thread
-        self._write_timeout = write_timeout
 
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        is_gone = asyncio.create_task(_disconnect(receive))
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             position, rest = self._part.start, self._part.length
-            while rest:
+            while rest and not is_gone.done():
                 block = await self._in_thread(os.pread, self._descriptor, min(rest, BLOCK), position)
                 if not block:
                     return  # cut back meanwhile: the announced length is not reached, so the client notices
                 position, rest = position + len(block), rest - len(block)
-                async with asyncio.timeout(self._write_timeout):
-                    await send({"type": "http.response.body", "body": block, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+                await send({"type": "http.response.body", "body": block, "more_body": True})
+            if not rest:
+                await send({"type": "http.response.body", "body": b""})
         finally:
+            is_gone.cancel()
+            await asyncio.wait([is_gone])
             os.close(self._descriptor)
+
+
+async def _disconnect(receive: Receive) -> None:
+    """Wait until the client has gone: to send on would raise nothing (ASGI before 2.4)."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _file_headers(upload: Upload, length: int) -> RawHeaders:

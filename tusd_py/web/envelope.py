@@ -4,6 +4,7 @@ end.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -29,10 +30,13 @@ from tusd_py.web.tus import TusHandlers
 log = logging.getLogger("tusd_py")
 
 LINGER = 30.0
-LINGER_IDLE = 5.0
-"""Seconds that a client may go on sending after an early answer, in all and without a byte (nginx's values)."""
+LINGER_IDLE = 2.0
+"""Seconds that a client may go on sending after an early answer, in all and without a byte."""
 
 DRAINING_LINGER = 1.0
+
+WRITE_TIMEOUTS = 2
+"""Network time-outs after which a client that takes nothing of its answer is dropped (as tusd)."""
 
 _LONGEST_REQUEST_ID = 36
 _CONTENT_LENGTH = re.compile(r"[0-9]+")
@@ -57,7 +61,7 @@ class TusEndpoint:
         cors: Cors,
         metrics: Metrics,
         behind_proxy: bool,
-        read_timeout: float,
+        network_timeout: float,
         on_request: Callable[[], Awaitable[None]],
         is_draining: Callable[[], bool],
     ) -> None:
@@ -68,7 +72,7 @@ class TusEndpoint:
         self._cors = cors
         self._metrics = metrics
         self._behind_proxy = behind_proxy
-        self._read_timeout = read_timeout
+        self._network_timeout = network_timeout
         self._on_request = on_request
         self._is_draining = is_draining
 
@@ -84,7 +88,8 @@ class TusEndpoint:
         try:
             response = await self._respond(request, scope)
             self._add_common_headers(response, request)
-            await _Sending(request.body, send, self._is_draining).send(response, scope, receive)
+            sending = _Sending(request.body, send, self._is_draining, WRITE_TIMEOUTS * self._network_timeout)
+            await sending.send(response, scope, receive)
         finally:
             await request.body.close()
 
@@ -102,7 +107,7 @@ class TusEndpoint:
             + scope.get("root_path", "").rstrip("/")
             + self._base_path,
             headers=headers,
-            body=RequestBody(receive, _content_length(headers), extensions, self._read_timeout),
+            body=RequestBody(receive, _content_length(headers), extensions, self._network_timeout),
         )
 
     async def _respond(self, request: TusRequest, scope: Scope) -> Response:
@@ -179,9 +184,10 @@ class _Sending:
     that never came (RFC 9110 10.1.1).
     """
 
-    def __init__(self, body: RequestBody, send: Send, is_draining: Callable[[], bool]) -> None:
+    def __init__(self, body: RequestBody, send: Send, is_draining: Callable[[], bool], write_timeout: float) -> None:
         self._body = body
-        self._send = send
+        self._unlimited_send = send
+        self._write_timeout = write_timeout
         self._is_draining = is_draining
         self._must_close = False
         self._awaits_continue = False
@@ -190,7 +196,14 @@ class _Sending:
         expects_continue = any(name == b"expect" for name, _ in scope["headers"])
         self._awaits_continue = expects_continue and not self._body.was_asked_for
         self._must_close = self._body.is_unread and (self._awaits_continue or not self._body.can_be_skipped)
-        await response(scope, receive, self._pass_on)
+        try:
+            await response(scope, receive, self._pass_on)
+        except TimeoutError:
+            log.info(LogEvent("NetworkTimeoutError", error="the client does not read its answer"))
+
+    async def _send(self, message: Message) -> None:
+        async with asyncio.timeout(self._write_timeout):
+            await self._unlimited_send(message)
 
     async def _pass_on(self, message: Message) -> None:
         if not self._must_close:

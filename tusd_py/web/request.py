@@ -14,7 +14,7 @@ from tusd_py.web.body import RequestBody
 class TusRequest:
     """What was asked for.
 
-    `method` is the one to execute and `sent_method` the one on the wire; `upload_id` is empty for the creation resource.
+    `method` is the one to execute, `sent_method` the one on the wire. `upload_id` is empty for the creation resource;
     `base_url` is that of the creation resource as the client knows it, with the slash at its end.
     """
 

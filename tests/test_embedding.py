@@ -1,0 +1,177 @@
+"""The application inside other people's servers and applications."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+import tusd_py
+from tests.running import TUS, Server, eventually, read_all
+from tests.web.test_core import chunked, patch_head
+
+
+class InThread(Server):
+    """A plain uvicorn in this process, looked at through its socket like any other server."""
+
+    def __init__(self, port: int, path: str, upload_dir: Path) -> None:
+        self.url = f"http://127.0.0.1:{port}{path}"
+        self.upload_dir = upload_dir
+        self._path = path
+
+    def path_of(self, url: str) -> Path:
+        return self.upload_dir / url.rpartition("/")[2]
+
+
+@contextmanager
+def plain_uvicorn(app: Any, upload_dir: Path, path: str = "/files/", http: str = "httptools") -> Iterator[InThread]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, http=http, log_config=None, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: server.run(sockets=[listener]))
+    thread.start()
+    eventually(lambda: server.started)
+    try:
+        yield InThread(listener.getsockname()[1], path, upload_dir)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def use(server: Server) -> None:
+    """What a client does: create, append in two ways, resume after an early end, download, terminate."""
+    url = server.create(3_000_011)
+    assert url.startswith(server.url)
+    assert server.patch(url, 0, b"hello").status == 204
+    assert chunked(server, url, 5, [b" ", b"world"]).status == 204
+    with server.connection() as connection:
+        connection.sendall(patch_head(url, 11, 3_000_000) + b"x" * 1_000_000)
+        eventually(lambda: server.path_of(url).stat().st_size >= 500_000)
+    offset = server.offset(url)
+    assert 500_000 <= offset <= 1_000_011
+    assert server.patch(url, offset, b"x" * (3_000_011 - offset)).status == 204
+    assert server.request("GET", url).body == b"hello world" + b"x" * 3_000_000
+    early = server.patch(url, 7, b"x" * 1_000_000)
+    assert (early.status, early.headers["upload-offset"]) == (409, "3000011")
+    assert server.request("DELETE", url, TUS).status == 204
+    assert server.request("HEAD", url, TUS).status == 404
+
+
+@pytest.mark.parametrize("http", ["httptools", "h11"])
+def test_it_runs_under_plain_uvicorn(tmp_path: Path, http: str) -> None:
+    with plain_uvicorn(tusd_py.create_app(tmp_path), tmp_path, http=http) as server:
+        use(server)
+        assert "checksum-trailer" not in server.request("OPTIONS").headers["tus-extension"]
+        url = server.create(5)
+        answer = chunked(server, url, 0, [b"hello"], Trailer="Upload-Checksum")
+        assert (answer.status, answer.code) == (400, "ERR_INVALID_CHECKSUM")
+
+
+@pytest.mark.parametrize("prefix", ["", "/deep/er"])
+def test_it_mounts_in_a_parent_that_forwards_no_lifespan(tmp_path: Path, prefix: str) -> None:
+    inner: Any = tusd_py.create_app(tmp_path, base_path="/uploads/")
+    parent = Starlette(routes=[Mount(prefix, inner)]) if prefix else inner
+    with plain_uvicorn(parent, tmp_path, path=f"{prefix}/uploads/") as server:
+        use(server)
+        one = server.create(0, Upload_Concat="partial")
+        path = one.removeprefix(f"http://127.0.0.1:{server.port}")
+        for reference in (one, path):
+            answer = server.request("POST", headers=TUS | {"Upload-Concat": f"final;{reference}"})
+            assert answer.status == 201
+
+
+def test_it_is_mounted_at_the_root_of_its_prefix(tmp_path: Path) -> None:
+    parent = Starlette(routes=[Mount("/files", tusd_py.create_app(tmp_path, base_path="/"))])
+    with plain_uvicorn(parent, tmp_path) as server:
+        use(server)
+        assert server.request("GET", f"http://127.0.0.1:{server.port}/metrics").status == 404
+
+
+def test_its_lifespan_can_be_joined_to_the_parents(tmp_path: Path) -> None:
+    inner = tusd_py.create_app(tmp_path)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with tusd_py.lifespan(inner):
+            yield
+
+    parent = Starlette(routes=[Mount("/a", inner)], lifespan=lifespan)
+    with plain_uvicorn(parent, tmp_path, path="/a/files/") as server:
+        assert len(list((tmp_path / ".tusd-py" / "run").iterdir())) == 1
+        use(server)
+    assert list((tmp_path / ".tusd-py" / "run").iterdir()) == []
+
+
+def test_a_draining_application_takes_nothing_new_and_keeps_the_clients(tmp_path: Path) -> None:
+    """tus-js-client starts again from zero after any failed HEAD but a 423."""
+    app = tusd_py.create_app(tmp_path)
+    with plain_uvicorn(app, tmp_path) as server:
+        url = server.create(1_000_000)
+        with server.connection() as connection:
+            connection.sendall(patch_head(url, 0, 1_000_000) + b"hello")
+            eventually(lambda: server.path_of(url).stat().st_size == 5)
+            app.state.tusd_py.drain()
+            connection.shutdown(socket.SHUT_WR)
+            read_all(connection)
+        for answer, status in (
+            (server.request("HEAD", url, TUS), 423),
+            (server.patch(url, 5, b"x"), 503),
+            (server.request("POST", headers=TUS | {"Upload-Length": "5"}), 503),
+        ):
+            assert answer.status == status
+            assert "retry-after" in answer.headers
+
+
+def test_it_runs_under_another_asgi_server(tmp_path: Path) -> None:
+    """granian: another HTTP implementation, and no extension of ours."""
+    (tmp_path / "served.py").write_text("import tusd_py\n\napp = tusd_py.create_app('uploads')\n")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port), "served:app"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        server = InThread(port, "/files/", tmp_path / "uploads")
+        eventually(lambda: _answers(server))
+        use(server)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _answers(server: Server) -> bool:
+    try:
+        return server.request("OPTIONS").status == 200
+    except OSError:
+        return False
+
+
+def test_unknown_requests_do_not_need_an_event_loop_of_ours(tmp_path: Path) -> None:
+    """Called as plain ASGI, without a server at all."""
+    app = tusd_py.create_app(tmp_path)
+    sent: list[Any] = []
+
+    async def call() -> None:
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "OPTIONS", "path": "/files/", "headers": [], "query_string": b""}
+        await app(scope, receive, send)
+        await app.state.tusd_py.close()
+
+    asyncio.run(call())
+    assert sent[0]["status"] == 200
