@@ -22,8 +22,8 @@ from tests.running import TUS, Server, eventually, read_all
 from tests.web.test_core import chunked, patch_head
 
 
-class InThread(Server):
-    """A plain uvicorn in this process, looked at through its socket like any other server."""
+class Elsewhere(Server):
+    """A server that was not started by the command, looked at through its socket like any other."""
 
     def __init__(self, port: int, path: str, upload_dir: Path) -> None:
         self.url = f"http://127.0.0.1:{port}{path}"
@@ -35,15 +35,32 @@ class InThread(Server):
 
 
 @contextmanager
-def plain_uvicorn(app: Any, upload_dir: Path, path: str = "/files/", http: str = "httptools") -> Iterator[InThread]:
+def served(folder: Path, source: str, server: str, *flags: str, path: str = "/files/") -> Iterator[Elsewhere]:
+    """A module with this source, served by `python -m <server>` from a process of its own; uploads go to `uploads`."""
+    (folder / "served.py").write_text(source)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", server, *flags, "--port", str(port), "served:app"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        running = Elsewhere(port, path, folder / "uploads")
+        eventually(lambda: _answers(running))
+        yield running
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@contextmanager
+def in_thread(app: Any, upload_dir: Path, path: str = "/files/") -> Iterator[Elsewhere]:
+    """A plain uvicorn in this process."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=http, log_config=None, timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]))
     thread.start()
     eventually(lambda: server.started)
     try:
-        yield InThread(listener.getsockname()[1], path, upload_dir)
+        yield Elsewhere(listener.getsockname()[1], path, upload_dir)
     finally:
         server.should_exit = True
         thread.join()
@@ -70,8 +87,9 @@ def use(server: Server) -> None:
 
 
 @pytest.mark.parametrize("http", ["httptools", "h11"])
-def test_it_runs_under_plain_uvicorn(tmp_path: Path, http: str) -> None:
-    with plain_uvicorn(tusd_py.create_app(tmp_path), tmp_path, http=http) as server:
+def test_it_runs_under_in_thread(tmp_path: Path, http: str) -> None:
+    source = "import tusd_py\napp = tusd_py.create_app('uploads')\n"
+    with served(tmp_path, source, "uvicorn", "--http", http) as server:
         use(server)
         assert "checksum-trailer" not in server.request("OPTIONS").headers["tus-extension"]
         url = server.create(5)
@@ -79,24 +97,31 @@ def test_it_runs_under_plain_uvicorn(tmp_path: Path, http: str) -> None:
         assert (answer.status, answer.code) == (400, "ERR_INVALID_CHECKSUM")
 
 
-@pytest.mark.parametrize("prefix", ["", "/deep/er"])
-def test_it_mounts_in_a_parent_that_forwards_no_lifespan(tmp_path: Path, prefix: str) -> None:
-    inner: Any = tusd_py.create_app(tmp_path, base_path="/uploads/")
-    parent = Starlette(routes=[Mount(prefix, inner)]) if prefix else inner
-    with plain_uvicorn(parent, tmp_path, path=f"{prefix}/uploads/") as server:
+def test_it_runs_under_another_asgi_server(tmp_path: Path) -> None:
+    """granian: another HTTP implementation, and no extension of ours."""
+    source = "import tusd_py\napp = tusd_py.create_app('uploads')\n"
+    with served(tmp_path, source, "granian", "--interface", "asgi") as server:
+        use(server)
+
+
+@pytest.mark.parametrize(("prefix", "base_path"), [("/deep/er", "/uploads/"), ("/files", "/")])
+def test_it_mounts_in_a_parent_that_forwards_no_lifespan(tmp_path: Path, prefix: str, base_path: str) -> None:
+    source = f"""
+import tusd_py
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+app = Starlette(routes=[Mount("{prefix}", tusd_py.create_app("uploads", base_path="{base_path}"))])
+"""
+    with served(tmp_path, source, "uvicorn", path=prefix + base_path) as server:
         use(server)
         one = server.create(0, Upload_Concat="partial")
         path = one.removeprefix(f"http://127.0.0.1:{server.port}")
         for reference in (one, path):
             answer = server.request("POST", headers=TUS | {"Upload-Concat": f"final;{reference}"})
             assert answer.status == 201
-
-
-def test_it_is_mounted_at_the_root_of_its_prefix(tmp_path: Path) -> None:
-    parent = Starlette(routes=[Mount("/files", tusd_py.create_app(tmp_path, base_path="/"))])
-    with plain_uvicorn(parent, tmp_path) as server:
-        use(server)
-        assert server.request("GET", f"http://127.0.0.1:{server.port}/metrics").status == 404
+        for page in ("/metrics", f"{prefix}/metrics", "/health", "/"):
+            assert server.request("GET", f"http://127.0.0.1:{server.port}{page}").status in (404, 405)
 
 
 def test_its_lifespan_can_be_joined_to_the_parents(tmp_path: Path) -> None:
@@ -108,7 +133,7 @@ def test_its_lifespan_can_be_joined_to_the_parents(tmp_path: Path) -> None:
             yield
 
     parent = Starlette(routes=[Mount("/a", inner)], lifespan=lifespan)
-    with plain_uvicorn(parent, tmp_path, path="/a/files/") as server:
+    with in_thread(parent, tmp_path, path="/a/files/") as server:
         assert len(list((tmp_path / ".tusd-py" / "run").iterdir())) == 1
         use(server)
     assert list((tmp_path / ".tusd-py" / "run").iterdir()) == []
@@ -117,7 +142,7 @@ def test_its_lifespan_can_be_joined_to_the_parents(tmp_path: Path) -> None:
 def test_a_draining_application_takes_nothing_new_and_keeps_the_clients(tmp_path: Path) -> None:
     """tus-js-client starts again from zero after any failed HEAD but a 423."""
     app = tusd_py.create_app(tmp_path)
-    with plain_uvicorn(app, tmp_path) as server:
+    with in_thread(app, tmp_path) as server:
         url = server.create(1_000_000)
         with server.connection() as connection:
             connection.sendall(patch_head(url, 0, 1_000_000) + b"hello")
@@ -132,22 +157,6 @@ def test_a_draining_application_takes_nothing_new_and_keeps_the_clients(tmp_path
         ):
             assert answer.status == status
             assert "retry-after" in answer.headers
-
-
-def test_it_runs_under_another_asgi_server(tmp_path: Path) -> None:
-    """granian: another HTTP implementation, and no extension of ours."""
-    (tmp_path / "served.py").write_text("import tusd_py\n\napp = tusd_py.create_app('uploads')\n")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port), "served:app"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        server = InThread(port, "/files/", tmp_path / "uploads")
-        eventually(lambda: _answers(server))
-        use(server)
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def _answers(server: Server) -> bool:

@@ -83,9 +83,8 @@ def test_events_are_logged_with_tusds_names(start: ServerStarter) -> None:
     server.request("POST", headers={"X-Request-ID": "abc"})
     server.terminate()
     text = server.output()
-    events = re.findall(
-        r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{6} level=(\w+) event=(\w+) method=(\w+) ", text, re.MULTILINE
-    )
+    line = r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{6} level=(\w+) event=(\w+) method=(\w+) "
+    events = re.findall(line, text, re.MULTILINE)
     assert events == [
         ("INFO", "RequestIncoming", "POST"),
         ("INFO", "UploadCreated", "POST"),
