@@ -41,8 +41,8 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM; then let requests end within the shutdown time-out, as tusd does.
 
-    `announce` is called when requests are taken, `drain` (in a signal handler) when the stop is asked for, `say` with what
-    the operator should read.
+    `announce` is called when requests are taken, `drain` (in a signal handler) when the stop is asked for, and `say`
+    with what the operator should read.
     """
     config = uvicorn.Config(
         app,
