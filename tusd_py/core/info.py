@@ -71,9 +71,15 @@ def decode_info(text: bytes, upload_id: str) -> Upload:
         is_partial=fields.take("IsPartial", bool, False),
         parts=tuple(parts) if fields.take("IsFinal", bool, False) else None,
         concat_text=extras.take("Concat", str, None),
-        path=storage.take("Path", str, ""),
+        path=_path(storage.take("Path", str, "")),
         created_at=extras.take("Created", float, None),
     )
+
+
+def _path(text: str) -> str:
+    if "\0" in text or not text.isprintable():
+        raise CorruptInfo("Storage.Path")
+    return text
 
 
 class _Fields:

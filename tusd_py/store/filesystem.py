@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import time
@@ -19,6 +18,7 @@ from tusd_py.core.ids import is_upload_id
 from tusd_py.core.info import CorruptInfo, decode_info, encode_info
 from tusd_py.core.uploads import Upload
 from tusd_py.store.concatenation import append_file
+from tusd_py.store.data_files import claimed_data_file, make_parents, remove_unpublished
 from tusd_py.store.receiver import Receiver
 from tusd_py.store.system_errors import system_errors_translated
 from tusd_py.store.unverified import UnverifiedMarks
@@ -76,10 +76,12 @@ class FilesystemStore:
     def upload_ids(self) -> Iterator[str]:
         """The ids of all uploads, custom ones in subdirectories included."""
         for folder, subfolders, names in os.walk(self.directory):
-            subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+            if folder == str(self.directory):
+                subfolders[:] = [name for name in subfolders if not name.startswith(".")]
             for name in names:
-                if name.endswith(".info"):
-                    yield os.path.relpath(os.path.join(folder, name.removesuffix(".info")), self.directory)
+                upload_id = os.path.relpath(os.path.join(folder, name.removesuffix(".info")), self.directory)
+                if name.endswith(".info") and is_upload_id(upload_id):
+                    yield upload_id
 
     def open_for_reading(self, upload: Upload) -> int:
         """A descriptor of the data file, for a download; the caller closes it."""
@@ -93,13 +95,8 @@ class FilesystemStore:
         path = self._data_path(upload.id)
         with system_errors_translated(), self._workspace.entry(upload.id) as info:
             created = self._write_info(info, replace(upload, path=str(path)))
-            is_new = self._make_data_file(upload.id)
-            try:
+            with claimed_data_file(path, self._info_path(upload.id), self._file_mode, self._directory_mode):
                 info.link(self._info_path(upload.id))
-            except OSError:
-                if is_new:
-                    path.unlink(missing_ok=True)
-                raise
             if self._durability == "each" or (self._durability == "finish" and upload.size == 0):
                 sync_directory(path.parent)
         return created
@@ -124,7 +121,7 @@ class FilesystemStore:
             if self._durability != "none":
                 os.fsync(data.descriptor)
             created = self._write_info(info, replace(upload, size=size, offset=size, path=str(path)))
-            self._make_parents(path)
+            make_parents(path, self._directory_mode)
             data.link(path)
             try:
                 info.link(self._info_path(upload.id))
@@ -227,10 +224,14 @@ class FilesystemStore:
         with system_errors_translated():
             self._workspace.sweep(self._remove_unpublished)
 
-    def _remove_unpublished(self, upload_id: str) -> None:
-        if is_upload_id(upload_id) and not self._info_path(upload_id).exists():
-            with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
-                self._data_path(upload_id).unlink()
+    def _remove_unpublished(self, upload_id: str, withdrawn: bytes | None) -> None:
+        if not is_upload_id(upload_id):
+            return
+        path = self._data_path(upload_id)
+        if withdrawn is not None:
+            with suppress(CorruptInfo):
+                path = Path(decode_info(withdrawn, upload_id).path or path)
+        if remove_unpublished(path, self._info_path(upload_id)):
             self._unverified.remove(upload_id)
 
     # --- paths and small files ---
@@ -254,26 +255,3 @@ class FilesystemStore:
         described = replace(upload, created_at=upload.created_at or now, changed_at=now)
         entry.write(encode_info(described, str(self._info_path(upload.id))), durable=self._durability != "none")
         return described
-
-    def _make_data_file(self, upload_id: str) -> bool:
-        """Whether it was made here; an empty one without `.info` is what a crashed creation left, and is used."""
-        path = self._data_path(upload_id)
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-        try:
-            descriptor = os.open(path, flags, self._file_mode)
-        except FileNotFoundError:
-            self._make_parents(path)
-            descriptor = os.open(path, flags, self._file_mode)
-        except FileExistsError:
-            if path.is_file() and not path.stat().st_size and not self._info_path(upload_id).exists():
-                return False
-            raise
-        os.close(descriptor)
-        return True
-
-    def _make_parents(self, path: Path) -> None:
-        """Directories for an id with slashes; an upload in the place of one makes the id a taken one."""
-        try:
-            os.makedirs(path.parent, self._directory_mode, exist_ok=True)
-        except NotADirectoryError:
-            raise FileExistsError(errno.EEXIST, "an upload is in the way") from None

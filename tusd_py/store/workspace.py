@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 _LONGEST_NAME = 200
+_WITHDRAWN = "-withdrawn"
 
 
 def flat_name(upload_id: str) -> str:
@@ -86,7 +87,7 @@ class Workspace:
     @contextmanager
     def withdraw(self, published: Path, upload_id: str) -> Iterator[None]:
         """Take a published file away from its name; it is gone for good at the end of the block."""
-        path = self._new_path(upload_id)
+        path = self._new_path(upload_id, _WITHDRAWN)
         descriptor = os.open(published, os.O_RDWR)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -96,8 +97,11 @@ class Workspace:
         finally:
             os.close(descriptor)
 
-    def sweep(self, clean_up: Callable[[str], None]) -> None:
-        """Remove the entries of operations that died, after `clean_up(upload id)` for what they left elsewhere."""
+    def sweep(self, clean_up: Callable[[str, bytes | None], None]) -> None:
+        """Remove the entries of operations that died, after `clean_up` for what they left elsewhere.
+
+        It is called with the upload's id and, for a withdrawn file, what that holds.
+        """
         for path in list(self._directory.iterdir()):
             try:
                 descriptor = os.open(path, os.O_RDWR)
@@ -108,14 +112,15 @@ class Workspace:
             except BlockingIOError:
                 continue
             else:
-                if upload_id := unquote(path.name.partition(".")[2]):
-                    clean_up(upload_id)
+                operation, _, name = path.name.partition(".")
+                if upload_id := unquote(name):
+                    clean_up(upload_id, path.read_bytes() if operation.endswith(_WITHDRAWN) else None)
                 path.unlink(missing_ok=True)
             finally:
                 os.close(descriptor)
 
-    def _new_path(self, upload_id: str) -> Path:
-        return self._directory / f"{secrets.token_hex(8)}.{flat_name(upload_id)}"
+    def _new_path(self, upload_id: str, operation: str = "") -> Path:
+        return self._directory / f"{secrets.token_hex(8)}{operation}.{flat_name(upload_id)}"
 
     def _open_locked(self, path: Path) -> int:
         """A sweep may meet the entry between its making and its locking, and remove it: then it is made again."""

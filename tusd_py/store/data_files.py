@@ -1,0 +1,94 @@
+"""Data files without `.info`: of uploads that do not exist yet, and of those that no longer do."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_TAKEN = FileExistsError(errno.EEXIST, "an upload with this id exists")
+
+
+@contextmanager
+def claimed_data_file(path: Path, info_path: Path, file_mode: int, directory_mode: int) -> Iterator[None]:
+    """Have an empty data file to oneself while its `.info` is published; a file made here goes if that fails.
+
+    An empty file without `.info`, which a crashed creation left, is used. Raises FileExistsError where the id is taken,
+    or is being made or removed by somebody else just now.
+    """
+    descriptor, is_new = _open_locked(path, info_path, file_mode, directory_mode)
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def remove_unpublished(path: Path, info_path: Path) -> bool:
+    """Remove a data file that no `.info` belongs to, unless somebody works on it; whether that was done."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return not info_path.exists()
+    try:
+        if not _lock(descriptor) or info_path.exists():
+            return False
+        path.unlink(missing_ok=True)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def make_parents(path: Path, directory_mode: int) -> None:
+    """Directories for an id with slashes; an upload in the place of one makes the id a taken one (FileExistsError)."""
+    try:
+        os.makedirs(path.parent, directory_mode, exist_ok=True)
+    except NotADirectoryError:
+        raise _TAKEN from None
+
+
+def _open_locked(path: Path, info_path: Path, file_mode: int, directory_mode: int) -> tuple[int, bool]:
+    """The file, and whether it was made here. One that another creation took first is left to that."""
+    while not info_path.exists():
+        try:
+            descriptor, is_new = _open(path, file_mode, directory_mode)
+        except FileNotFoundError:
+            continue  # removed while we looked at it
+        is_locked = _lock(descriptor)
+        status = os.fstat(descriptor)
+        if is_locked and status.st_nlink and _is_empty_file(status) and not info_path.exists():
+            return descriptor, is_new
+        os.close(descriptor)
+        if status.st_nlink:
+            break
+    raise _TAKEN
+
+
+def _open(path: Path, file_mode: int, directory_mode: int) -> tuple[int, bool]:
+    make_parents(path, directory_mode)
+    try:
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, file_mode), True
+    except FileExistsError:
+        try:
+            return os.open(path, os.O_RDWR), False
+        except IsADirectoryError:
+            raise _TAKEN from None
+
+
+def _is_empty_file(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and not status.st_size
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
