@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from tusd_py.core.log_event import LogEvent
 
@@ -16,8 +18,9 @@ class TextFormatter(logging.Formatter):
     """`YYYY/MM/DD HH:MM:SS.microseconds level=INFO event=NAME key=value …`, in local time."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%Y/%m/%d %H:%M:%S.%f")
-        line = f"{time} level={_level(record)} {_event(record)}"
+        seconds = int(record.created)
+        microseconds = int((record.created - seconds) * 1_000_000)
+        line = f"{_local_time(seconds)}.{microseconds:06d} level={_level(record)} {_event(record)}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -25,9 +28,9 @@ class JsonFormatter(logging.Formatter):
     """One object a line; the event's name stands under `msg`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).astimezone().isoformat()
         event = _event(record)
-        line: dict[str, object] = {"time": time, "level": _level(record)}
+        written_at = datetime.fromtimestamp(record.created, UTC).astimezone().isoformat()
+        line: dict[str, object] = {"time": written_at, "level": _level(record)}
         line |= {"msg": event.name, **event.attributes}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -38,8 +41,15 @@ def configure_logging(*, is_json: bool, is_verbose: bool) -> None:
     """Write our events, and warnings of the server below, to standard output."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter() if is_json else TextFormatter())
+    # What no line of ours shows is not looked up for each of them (Python's logging HOWTO, Optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("tusd_py").setLevel(logging.DEBUG if is_verbose else logging.INFO)
+
+
+@lru_cache(maxsize=4)
+def _local_time(seconds: int) -> str:
+    return time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(seconds))
 
 
 def _level(record: logging.LogRecord) -> str:

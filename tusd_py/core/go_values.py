@@ -39,18 +39,24 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration as Go prints it: `1m0s`, `1h0m0s`, `1.5s`, `250ms`."""
-    if seconds == 0:
+    """A duration as Go prints it: `1m0s`, `1h0m0s`, `1.5s`, `250ms`, `10µs`."""
+    nanoseconds = round(abs(seconds) * 10**9)
+    sign = "-" if seconds < 0 else ""
+    if nanoseconds == 0:
         return "0s"
-    if abs(seconds) < 1:
-        return f"{round(seconds * 1000, 6):g}ms"
-    sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
-    minutes, rest = divmod(round(seconds, 9), 60)
-    hours, minutes = divmod(int(minutes), 60)
-    tail = f"{round(rest, 9):.9f}".rstrip("0").rstrip(".") + "s"
-    if hours:
-        return f"{sign}{hours}h{minutes}m{tail}"
-    return f"{sign}{minutes}m{tail}" if minutes else sign + tail
+    for unit, size in (("ns", 1), ("µs", 10**3), ("ms", 10**6)):
+        if nanoseconds < size * 1000:
+            return f"{sign}{_decimal(nanoseconds, size)}{unit}"
+    minutes, rest = divmod(nanoseconds, 60 * 10**9)
+    hours, minutes = divmod(minutes, 60)
+    head = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{sign}{head}{_decimal(rest, 10**9)}s"
+
+
+def _decimal(number: int, unit: int) -> str:
+    whole, rest = divmod(number, unit)
+    digits = str(rest).zfill(len(str(unit)) - 1).rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)
 
 
 def parse_integer(text: str) -> int:

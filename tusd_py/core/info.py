@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tusd_py.core.headers import LARGEST
 from tusd_py.core.uploads import Upload
 
 EXTRAS = "TusdPy"
@@ -49,7 +50,7 @@ def decode_info(text: bytes, upload_id: str) -> Upload:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptInfo("not JSON") from error
     fields = _Fields(document)
     extras = _Fields(fields.take("TusdPy", dict, {}))
@@ -61,7 +62,7 @@ def decode_info(text: bytes, upload_id: str) -> Upload:
     if not all(isinstance(part, str) for part in parts):
         raise CorruptInfo("PartialUploads")
     size = fields.take("Size", int, 0)
-    if size < 0:
+    if not 0 <= size <= LARGEST:
         raise CorruptInfo("Size")
     return Upload(
         id=upload_id,
@@ -77,7 +78,12 @@ def decode_info(text: bytes, upload_id: str) -> Upload:
 
 
 def _path(text: str) -> str:
-    if "\0" in text or not text.isprintable():
+    """Any path that a file can have is used as it stands."""
+    try:
+        is_possible = b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        is_possible = False
+    if not is_possible:
         raise CorruptInfo("Storage.Path")
     return text
 
@@ -94,7 +100,7 @@ class _Fields:
         value = self._members.get(name.lower())
         if value is None:
             return default
-        if kind is float and type(value) is int:
+        if kind is float and type(value) is int and abs(value) <= LARGEST:
             return float(value)
         if type(value) is not kind:
             raise CorruptInfo(name)

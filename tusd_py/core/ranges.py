@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
 from enum import Enum
 
@@ -47,7 +48,7 @@ def http_date(seconds: float) -> str:
 
 def parse_range(header: str | None, size: int) -> ByteRange | RangeError | None:
     """The one range to send; None for the whole file (no header, several ranges, an empty file)."""
-    if header is None:
+    if not header:
         return None
     unit, _, ranges = header.partition("=")
     if unit != "bytes":
@@ -96,6 +97,7 @@ def _timestamp(header: str | None) -> int | None:
     if header is None:
         return None
     try:
-        return int(parsedate_to_datetime(header).timestamp())
+        date = parsedate_to_datetime(header)
+        return int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError, OSError):
         return None

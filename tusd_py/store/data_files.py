@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_TAKEN = FileExistsError(errno.EEXIST, "an upload with this id exists")
+
+def _taken() -> FileExistsError:
+    return FileExistsError(errno.EEXIST, "an upload with this id exists")
 
 
 @contextmanager
@@ -51,7 +53,7 @@ def make_parents(path: Path, directory_mode: int) -> None:
     try:
         os.makedirs(path.parent, directory_mode, exist_ok=True)
     except NotADirectoryError:
-        raise _TAKEN from None
+        raise _taken() from None
 
 
 def _open_locked(path: Path, info_path: Path, file_mode: int, directory_mode: int) -> tuple[int, bool]:
@@ -68,7 +70,7 @@ def _open_locked(path: Path, info_path: Path, file_mode: int, directory_mode: in
         os.close(descriptor)
         if status.st_nlink:
             break
-    raise _TAKEN
+    raise _taken()
 
 
 def _open(path: Path, file_mode: int, directory_mode: int) -> tuple[int, bool]:
@@ -78,8 +80,12 @@ def _open(path: Path, file_mode: int, directory_mode: int) -> tuple[int, bool]:
     except FileExistsError:
         try:
             return os.open(path, os.O_RDWR), False
+        except FileNotFoundError:
+            if path.is_symlink():
+                raise _taken() from None  # one that leads nowhere
+            raise
         except IsADirectoryError:
-            raise _TAKEN from None
+            raise _taken() from None
 
 
 def _is_empty_file(status: os.stat_result) -> bool:

@@ -1,8 +1,8 @@
 """Marks of bytes that do not count yet: the body of a checksummed PATCH, until its checksum is known to be right.
 
 A mark holds the offset from before that body and is durable before the body's first byte. Every reader caps the
-offset at it; only the holder of the upload's write lock cuts the file back to it. A mark that is empty or torn was
-never followed by a byte.
+offset at it; only the holder of the upload's write lock cuts the file back to it. A mark without the newline at its
+end was torn, so that no byte of the body followed it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class UnverifiedMarks:
             text = self._path(upload_id).read_bytes()
         except FileNotFoundError:
             return None
-        return int(text) if text.isdigit() else None
+        return int(text) if text.endswith(b"\n") and text[:-1].isdigit() else None
 
     def set(self, upload_id: str, offset: int) -> None:
         descriptor = os.open(self._path(upload_id), os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
         try:
-            write_all(descriptor, b"%d" % offset)
+            write_all(descriptor, b"%d\n" % offset)
             if self._durable:
                 os.fsync(descriptor)
         finally:

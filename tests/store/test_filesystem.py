@@ -1,0 +1,906 @@
+import hashlib
+import json
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from traceback import walk_tb
+from typing import Any
+
+import pytest
+
+from tests.running import DEADLINE
+from tusd_py.core import errors
+from tusd_py.core.errors import Problem, UploadError
+from tusd_py.core.ids import is_upload_id
+from tusd_py.core.uploads import Upload
+from tusd_py.store.directories import prepare_directories
+from tusd_py.store.filesystem import Durability, FilesystemStore
+
+DURABILITIES: list[Durability] = ["none", "finish", "each"]
+
+OPERATE = """
+import fcntl, os, signal, sys
+from pathlib import Path
+from tusd_py.core.uploads import Upload
+from tusd_py.store.filesystem import FilesystemStore
+
+directory, operation, event, number = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+store = FilesystemStore(
+    directory, directory / ".tusd-py", file_mode=0o664, directory_mode=0o775, durability="finish", min_free_space=0
+)
+calls = 0
+
+
+def at_system_call(name, arguments):
+    global calls
+    if name == event or event == "any" and name in ("open", "fcntl.flock", "os.mkdir") + CHANGES:
+        calls += 1
+        if calls == number and event == "any":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if calls == number:
+            print("paused", flush=True)
+            sys.stdin.readline()
+
+
+CHANGES = ("os.link", "os.rename", "os.remove", "os.truncate")
+uploads = {name: store.load(name) for name in ("part", "project/victim", "open") if (directory / name).exists()}
+locks = [os.open(upload.path, os.O_RDWR) for upload in uploads.values()]
+for lock in locks:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+sys.addaudithook(at_system_call)
+if operation == "create":
+    store.create(Upload("new/upload", 5))
+elif operation == "concatenate":
+    store.concatenate(Upload("new/upload", None, parts=("part", "part")), [uploads["part"]] * 2)
+elif operation == "remove":
+    store.remove(uploads["project/victim"])
+elif operation == "declare":
+    store.declare_size(uploads["open"], 7)
+else:
+    descriptor = os.open(uploads["open"].path, os.O_RDWR)
+    upload = store.begin("open", descriptor)
+    receiver = store.receiver(upload, descriptor, 4, hold_back=False, algorithm="sha1", verified=True)
+    receiver.write(b"4567")
+    store.accept(upload, descriptor, 7, verified=True)
+"""
+"""Does something in a process of its own, which is killed or held at the given call of the system.
+
+As in the server, it holds the locks of the uploads that it works on.
+"""
+
+
+def store_in(
+    directory: Path, *, durability: Durability = "finish", min_free_space: int = 0, file_mode: int = 0o664
+) -> FilesystemStore:
+    prepare_directories(directory, directory / ".tusd-py", 0o775)
+    return FilesystemStore(
+        directory,
+        directory / ".tusd-py",
+        file_mode=file_mode,
+        directory_mode=0o775,
+        durability=durability,
+        min_free_space=min_free_space,
+    )
+
+
+def files_in(directory: Path) -> dict[str, bytes]:
+    """Every file below the directory, those of the state directory included."""
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def opened(upload: Upload) -> Iterator[int]:
+    descriptor = os.open(upload.path, os.O_RDWR)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Files of this process cannot grow beyond `size` bytes, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def append(store: FilesystemStore, upload_id: str, data: bytes) -> Upload:
+    with opened(store.load(upload_id)) as descriptor:
+        upload = store.begin(upload_id, descriptor)
+        limit = len(data) if upload.size is None else upload.size - upload.offset
+        receiver = store.receiver(upload, descriptor, limit, hold_back=False, algorithm=None, verified=False)
+        receiver.write(data)
+        return store.accept(upload, descriptor, receiver.position, verified=False)
+
+
+def complete(store: FilesystemStore, upload_id: str, data: bytes) -> Upload:
+    store.create(Upload(upload_id, len(data), is_partial=True))
+    return append(store, upload_id, data)
+
+
+def problem_of(action: Callable[[], object]) -> Problem:
+    with pytest.raises(UploadError) as caught:
+        action()
+    return caught.value.problem
+
+
+def write_as_tusd(directory: Path, upload_id: str, data: bytes | None, **changes: Any) -> None:
+    """The two files of an upload as tusd leaves them."""
+    path = directory / upload_id
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if data is not None:
+        path.write_bytes(data)
+    info: dict[str, Any] = {
+        "ID": upload_id,
+        "Size": 11,
+        "SizeIsDeferred": False,
+        "Offset": 0,
+        "MetaData": {},
+        "IsPartial": False,
+        "IsFinal": False,
+        "PartialUploads": None,
+        "Storage": {"InfoPath": f"{path}.info", "Path": str(path), "Type": "filestore"},
+    }
+    path.with_name(path.name + ".info").write_text(json.dumps(info | changes, separators=(",", ":")))
+
+
+# --- a directory of tusd ---
+
+
+def test_a_fresh_upload_of_tusd_is_found(tmp_path: Path) -> None:
+    write_as_tusd(tmp_path, "abc", b"", MetaData={"filename": "world.txt", "secret": ""})
+    upload = store_in(tmp_path).load("abc")
+    assert (upload.id, upload.size, upload.offset) == ("abc", 11, 0)
+    assert upload.metadata == {"filename": "world.txt", "secret": ""}
+    assert upload.metadata_text is None
+    assert upload.created_at is None
+    assert upload.path == str(tmp_path / "abc")
+
+
+def test_the_offset_of_a_half_done_upload_of_tusd_is_the_size_of_its_file(tmp_path: Path) -> None:
+    write_as_tusd(tmp_path, "abc", b"hello ", Offset=2)
+    store = store_in(tmp_path)
+    assert store.load("abc").offset == 6
+    append(store, "abc", b"world")
+    assert store.load("abc").is_complete
+    assert (tmp_path / "abc").read_bytes() == b"hello world"
+
+
+def test_a_deferred_upload_of_tusd_has_no_size(tmp_path: Path) -> None:
+    write_as_tusd(tmp_path, "abc", b"hello", Size=0, SizeIsDeferred=True)
+    upload = store_in(tmp_path).load("abc")
+    assert (upload.size, upload.offset, upload.is_complete) == (None, 5, False)
+
+
+def test_partial_and_final_uploads_of_tusd_are_told_apart(tmp_path: Path) -> None:
+    write_as_tusd(tmp_path, "part", b"hello world", IsPartial=True)
+    write_as_tusd(tmp_path, "final", b"hello world" * 2, Size=22, IsFinal=True, PartialUploads=["part", "part"])
+    store = store_in(tmp_path)
+    assert store.load("part").is_partial
+    assert not store.load("part").is_final
+    final = store.load("final")
+    assert final.parts == ("part", "part")
+    assert final.is_complete
+
+
+def test_an_upload_of_tusd_in_a_subdirectory_is_found(tmp_path: Path) -> None:
+    write_as_tusd(tmp_path, "project/abc", b"hello")
+    assert store_in(tmp_path).load("project/abc").offset == 5
+
+
+def test_data_that_tusd_keeps_elsewhere_is_used_as_it_stands(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / "file.bin"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(b"hello")
+    (tmp_path / "data").mkdir()
+    write_as_tusd(tmp_path / "data", "abc", None, Storage={"Path": str(elsewhere), "InfoPath": "", "Type": "filestore"})
+    store = store_in(tmp_path / "data")
+    assert store.load("abc").path == str(elsewhere)
+    append(store, "abc", b" world")
+    assert elsewhere.read_bytes() == b"hello world"
+    store.remove(store.load("abc"))
+    assert files_in(tmp_path) == {}
+
+
+def test_without_a_path_the_data_is_beside_the_info_file(tmp_path: Path) -> None:
+    write_as_tusd(tmp_path, "abc", b"hello", Storage=None)
+    upload = store_in(tmp_path).load("abc")
+    assert (upload.path, upload.offset) == (str(tmp_path / "abc"), 5)
+
+
+def test_the_id_is_the_one_that_was_asked_for_whatever_the_info_file_says(tmp_path: Path) -> None:
+    write_as_tusd(tmp_path, "abc", b"hello", ID="other", Storage={"InfoPath": "/nowhere.info"})
+    assert store_in(tmp_path).load("abc").id == "abc"
+
+
+def test_bytes_beyond_the_size_do_not_count(tmp_path: Path) -> None:
+    write_as_tusd(tmp_path, "abc", b"hello world and more")
+    assert store_in(tmp_path).load("abc").offset == 11
+
+
+# --- what is not there, or broken ---
+
+
+@pytest.mark.parametrize(
+    "upload_id",
+    [
+        "missing",
+        "",
+        ".",
+        "..",
+        "../data",
+        "abc.info",
+        ".tusd-py",
+        "abc/below",
+        "a\x00b",
+        "x" * 300,
+        "x" * 2000,
+        "folder",
+    ],
+    ids=["missing", "empty", "dot", "dots", "up", "info", "state", "below", "nul", "long", "longer", "folder"],
+)
+def test_an_id_without_an_upload_is_not_found(tmp_path: Path, upload_id: str) -> None:
+    write_as_tusd(tmp_path, "abc", b"hello")
+    (tmp_path / "folder").mkdir()
+    assert problem_of(lambda: store_in(tmp_path).load(upload_id)) is errors.UPLOAD_NOT_FOUND
+
+
+def test_an_upload_whose_data_was_moved_away_is_not_found(tmp_path: Path) -> None:
+    write_as_tusd(tmp_path, "abc", None)
+    assert problem_of(lambda: store_in(tmp_path).load("abc")) is errors.UPLOAD_NOT_FOUND
+
+
+def test_data_without_an_info_file_is_no_upload(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"hello")
+    assert problem_of(lambda: store_in(tmp_path).load("abc")) is errors.UPLOAD_NOT_FOUND
+
+
+def test_a_directory_in_the_place_of_the_data_is_no_upload(tmp_path: Path) -> None:
+    write_as_tusd(tmp_path, "abc", None)
+    (tmp_path / "abc").mkdir()
+    assert problem_of(lambda: store_in(tmp_path).load("abc")) is errors.UPLOAD_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b'{"ID":"abc","Size":11', b"[]", bytes(100), b'{"Size":"eleven"}', b'{"MetaData":{"a":1}}', b"\xff"],
+)
+def test_an_info_file_that_is_garbage_or_cut_is_our_error_and_stays(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "abc").write_bytes(b"hello")
+    (tmp_path / "abc.info").write_bytes(text)
+    assert problem_of(lambda: store_in(tmp_path).load("abc")) is errors.INTERNAL_SERVER_ERROR
+    assert files_in(tmp_path) == {"abc": b"hello", "abc.info": text}
+
+
+@pytest.mark.parametrize("path", ["a\x00b", "\ud800"], ids=["nul", "surrogate"])
+def test_a_path_that_no_file_can_have_is_an_upload_error(tmp_path: Path, path: str) -> None:
+    write_as_tusd(tmp_path, "abc", b"hello", Storage={"Path": path})
+    with pytest.raises(UploadError):
+        store_in(tmp_path).load("abc")
+
+
+@pytest.mark.parametrize("name", ["tab\tulator", "ideographic\u3000space", "no\u00a0break", "line\nbreak"])
+def test_any_path_that_a_file_can_have_is_used_as_it_stands(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"hello")
+    write_as_tusd(tmp_path, "abc", None, Storage={"Path": str(tmp_path / name)})
+    assert store_in(tmp_path).load("abc").offset == 5
+
+
+# --- creating ---
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+@pytest.mark.parametrize("size", [11, 0, None])
+def test_a_new_upload_has_tusds_two_files(tmp_path: Path, durability: Durability, size: int | None) -> None:
+    store = store_in(tmp_path, durability=durability)
+    asked = Upload("abc", size, metadata={"filename": "world.txt"}, metadata_text="filename d29ybGQudHh0")
+    created = store.create(asked)
+    assert sorted(files_in(tmp_path)) == ["abc", "abc.info"]
+    assert (tmp_path / "abc").read_bytes() == b""
+    info = json.loads((tmp_path / "abc.info").read_bytes())
+    assert {name: info[name] for name in ("ID", "Size", "SizeIsDeferred", "Offset", "MetaData")} == {
+        "ID": "abc",
+        "Size": size or 0,
+        "SizeIsDeferred": size is None,
+        "Offset": 0,
+        "MetaData": {"filename": "world.txt"},
+    }
+    assert info["Storage"] == {
+        "InfoPath": str(tmp_path / "abc.info"),
+        "Path": str(tmp_path / "abc"),
+        "Type": "filestore",
+    }
+    loaded = store.load("abc")
+    assert (loaded.size, loaded.metadata, loaded.metadata_text) == (size, asked.metadata, asked.metadata_text)
+    assert loaded.created_at == created.created_at
+    assert loaded.is_complete == (size == 0)
+
+
+def test_both_files_have_the_mode_that_was_asked_for_with_the_umask_applied(tmp_path: Path) -> None:
+    umask = os.umask(0o027)
+    try:
+        store_in(tmp_path, file_mode=0o666).create(Upload("abc", 1))
+    finally:
+        os.umask(umask)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("abc", "abc.info")] == [0o640, 0o640]
+
+
+def test_directories_are_made_for_an_id_with_slashes(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.create(Upload("project/2024/report", 5))
+    assert append(store, "project/2024/report", b"hello").is_complete
+    assert (tmp_path / "project" / "2024" / "report").read_bytes() == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("there", "asked"),
+    [("abc", "abc"), ("abc", "abc/below"), ("abc", "abc/far/below"), ("abc/below", "abc")],
+    ids=["same", "below an upload", "far below an upload", "a directory of uploads"],
+)
+def test_a_taken_id_is_refused_and_its_upload_untouched(tmp_path: Path, there: str, asked: str) -> None:
+    store = store_in(tmp_path)
+    complete(store, there, b"hello")
+    part = complete(store, "part", b"other")
+    before = files_in(tmp_path)
+    assert problem_of(lambda: store.create(Upload(asked, 1))) is errors.UPLOAD_EXISTS
+    assert problem_of(lambda: store.concatenate(Upload(asked, None, parts=("part",)), [part])) is errors.UPLOAD_EXISTS
+    assert files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["abc", "abc.info"], ids=["data", "info"])
+def test_a_file_of_somebody_else_is_not_taken_over(tmp_path: Path, name: str) -> None:
+    store = store_in(tmp_path)
+    part = complete(store, "part", b"other")
+    (tmp_path / name).write_bytes(b"theirs")
+    before = files_in(tmp_path)
+    assert problem_of(lambda: store.create(Upload("abc", 1))) is errors.UPLOAD_EXISTS
+    assert problem_of(lambda: store.concatenate(Upload("abc", None, parts=("part",)), [part])) is errors.UPLOAD_EXISTS
+    assert files_in(tmp_path) == before
+
+
+def test_many_refusals_cost_no_memory(tmp_path: Path) -> None:
+    """An error that is raised over and over would carry the frames of all who met it."""
+    store = store_in(tmp_path)
+    store.create(Upload("abc", 5))
+    frames = []
+    for _ in range(3):
+        with pytest.raises(UploadError) as caught:
+            store.create(Upload("abc", 5))
+        cause = caught.value.__cause__
+        assert cause is not None
+        frames.append(len(list(walk_tb(cause.__traceback__))))
+    assert frames[0] == frames[2]
+
+
+def test_a_link_that_leads_nowhere_is_a_taken_id(tmp_path: Path) -> None:
+    store_in(tmp_path)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "upload").symlink_to("nowhere")
+    with started(tmp_path, "create", "none", 0) as process:
+        try:
+            process.wait(DEADLINE / 4)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["upload"]
+
+
+def test_an_empty_upload_is_not_taken_over(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.create(Upload("abc", 5))
+    before = files_in(tmp_path)
+    assert problem_of(lambda: store.create(Upload("abc", 7))) is errors.UPLOAD_EXISTS
+    assert files_in(tmp_path) == before
+
+
+def test_the_empty_data_of_a_creation_that_died_is_used(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"")
+    store = store_in(tmp_path)
+    store.create(Upload("abc", 5))
+    assert append(store, "abc", b"hello").is_complete
+
+
+def test_of_many_who_ask_for_an_id_at_once_one_gets_it_and_the_upload_is_whole(tmp_path: Path) -> None:
+    store = store_in(tmp_path, durability="none")
+    workers = 4
+    barrier = threading.Barrier(workers)
+    winners: list[str] = []
+
+    def create() -> None:
+        for number in range(200):
+            barrier.wait()
+            with suppress(UploadError):
+                store.create(Upload(f"upload-{number}", 5))
+                winners.append(f"upload-{number}")
+
+    threads = [threading.Thread(target=create) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(winners) == sorted(f"upload-{number}" for number in range(200))
+    assert [upload_id for upload_id in winners if not (tmp_path / upload_id).exists()] == []
+
+
+def test_a_full_disk_leaves_nothing_of_a_creation(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    with largest_file(20):
+        assert problem_of(lambda: store.create(Upload("abc", 5))) is errors.DISK_FULL
+    assert files_in(tmp_path) == {}
+
+
+# --- concatenation ---
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_final_upload_has_the_bytes_of_its_parts_in_order(tmp_path: Path, durability: Durability) -> None:
+    store = store_in(tmp_path, durability=durability)
+    parts = [complete(store, "a", b"hello "), complete(store, "b", b"world"), complete(store, "empty", b"")]
+    parts.append(parts[1])
+    before = files_in(tmp_path)
+    asked = Upload(
+        "dir/final", None, metadata={"a": "b"}, parts=("a", "b", "empty", "b"), concat_text="final;a b empty b"
+    )
+    store.concatenate(asked, parts)
+    assert (tmp_path / "dir" / "final").read_bytes() == b"hello worldworld"
+    final = store.load("dir/final")
+    assert (final.size, final.offset, final.is_complete, final.is_final) == (16, 16, True, True)
+    assert (final.parts, final.concat_text, final.metadata) == (asked.parts, asked.concat_text, {"a": "b"})
+    after = files_in(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert sorted(set(after) - set(before)) == ["dir/final", "dir/final.info"]
+
+
+def test_a_concatenation_that_has_to_stop_leaves_nothing(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    part = complete(store, "part", b"hello")
+    before = files_in(tmp_path)
+    asked = Upload("final", None, parts=("part",))
+    assert problem_of(lambda: store.concatenate(asked, [part], lambda: True)) is errors.SERVER_SHUTDOWN
+    assert files_in(tmp_path) == before
+
+
+def test_a_part_that_was_cut_back_meanwhile_leaves_nothing(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    part = complete(store, "part", b"hello")
+    os.truncate(tmp_path / "part", 3)
+    before = files_in(tmp_path)
+    asked = Upload("final", None, parts=("part",))
+    assert problem_of(lambda: store.concatenate(asked, [part])) is errors.UPLOAD_NOT_FINISHED
+    assert files_in(tmp_path) == before
+
+
+def test_a_part_that_is_gone_meanwhile_leaves_nothing(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    part = complete(store, "part", b"hello")
+    store.remove(part)
+    asked = Upload("final", None, parts=("part",))
+    assert problem_of(lambda: store.concatenate(asked, [part])) is errors.UPLOAD_NOT_FOUND
+    assert files_in(tmp_path) == {}
+
+
+def test_a_full_disk_leaves_nothing_of_a_concatenation(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    part = complete(store, "part", bytes(10_000))
+    before = files_in(tmp_path)
+    asked = Upload("final", None, parts=("part", "part"))
+    with largest_file(15_000):
+        assert problem_of(lambda: store.concatenate(asked, [part, part])) is errors.DISK_FULL
+    assert files_in(tmp_path) == before
+
+
+def test_a_concatenation_does_not_touch_the_space_that_is_to_be_kept(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    part = complete(store, "part", b"hello")
+    before = files_in(tmp_path)
+    careful = store_in(tmp_path, min_free_space=2**62)
+    assert problem_of(lambda: careful.concatenate(Upload("f", None, parts=("part",)), [part])) is errors.DISK_FULL
+    assert files_in(tmp_path) == before
+
+
+# --- writing ---
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_bytes_of_an_unverified_body_count_at_once(tmp_path: Path, durability: Durability) -> None:
+    store = store_in(tmp_path, durability=durability)
+    store.create(Upload("abc", 11))
+    with opened(store.load("abc")) as descriptor:
+        upload = store.begin("abc", descriptor)
+        receiver = store.receiver(upload, descriptor, 11, hold_back=False, algorithm=None, verified=False)
+        receiver.write(b"hello ")
+        assert store_in(tmp_path).load("abc").offset == 6
+        half = store.accept(upload, descriptor, 6, verified=False)
+        assert (half.offset, half.is_complete) == (6, False)
+        receiver.write(b"world")
+        assert store.accept(half, descriptor, 11, verified=False).is_complete
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+@pytest.mark.parametrize("body", [b"world", b"wo"], ids=["completing", "on the way"])
+def test_bytes_of_a_verified_body_count_only_when_accepted(tmp_path: Path, durability: Durability, body: bytes) -> None:
+    store = store_in(tmp_path, durability=durability)
+    store.create(Upload("abc", 11))
+    append(store, "abc", b"hello ")
+    with opened(store.load("abc")) as descriptor:
+        upload = store.begin("abc", descriptor)
+        receiver = store.receiver(upload, descriptor, 5, hold_back=False, algorithm="sha1", verified=True)
+        receiver.write(body)
+        assert receiver.digest() == hashlib.sha1(body, usedforsecurity=False).digest()
+        for reader in (store, store_in(tmp_path)):
+            assert reader.load("abc").offset == 6
+            assert reader.load("abc", descriptor).offset == 6
+        store.accept(upload, descriptor, 6 + len(body), verified=True)
+    assert store_in(tmp_path).load("abc").offset == 6 + len(body)
+    assert (tmp_path / "abc").read_bytes() == b"hello " + body
+
+
+def test_a_rejected_body_leaves_no_byte(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.create(Upload("abc", 11))
+    append(store, "abc", b"hello ")
+    before = files_in(tmp_path)
+    with opened(store.load("abc")) as descriptor:
+        upload = store.begin("abc", descriptor)
+        store.receiver(upload, descriptor, 5, hold_back=False, algorithm="md5", verified=True).write(b"WRONG")
+        store.reject(upload, descriptor)
+    assert files_in(tmp_path) == before
+    append(store, "abc", b"world")
+    assert (tmp_path / "abc").read_bytes() == b"hello world"
+
+
+def test_the_next_writer_cuts_off_what_a_killed_one_never_verified(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.create(Upload("abc", 11))
+    append(store, "abc", b"hello ")
+    before = files_in(tmp_path)
+    with opened(store.load("abc")) as descriptor:
+        upload = store.begin("abc", descriptor)
+        store.receiver(upload, descriptor, 5, hold_back=False, algorithm="sha1", verified=True).write(b"WRONG")
+    restarted = store_in(tmp_path)
+    assert restarted.load("abc").offset == 6
+    assert (tmp_path / "abc").read_bytes() == b"hello WRONG", "a reader cuts nothing"
+    with opened(restarted.load("abc")) as descriptor:
+        assert restarted.begin("abc", descriptor).offset == 6
+    assert files_in(tmp_path) == before
+
+
+def test_a_mark_without_bytes_after_it_costs_nothing(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.create(Upload("abc", 11))
+    append(store, "abc", b"hello ")
+    with opened(store.load("abc")) as descriptor:
+        upload = store.begin("abc", descriptor)
+        store.receiver(upload, descriptor, 5, hold_back=False, algorithm="sha1", verified=True)
+    append(store, "abc", b"world")
+    assert store.load("abc").is_complete
+
+
+def test_a_body_is_not_begun_when_its_mark_finds_no_room(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.create(Upload("abc", 11))
+    append(store, "abc", b"hello ")
+    with opened(store.load("abc")) as descriptor:
+        upload = store.begin("abc", descriptor)
+        with largest_file(0):
+            problem = problem_of(
+                lambda: store.receiver(upload, descriptor, 5, hold_back=False, algorithm="sha1", verified=True)
+            )
+    assert problem is errors.DISK_FULL
+    assert store.load("abc").offset == 6
+    append(store, "abc", b"world")
+    assert (tmp_path / "abc").read_bytes() == b"hello world"
+
+
+@pytest.mark.parametrize("size", [0, 5, 3 * 1024 * 1024 + 1])
+def test_the_digest_of_a_body_can_be_read_back(tmp_path: Path, size: int) -> None:
+    body = os.urandom(size)
+    store = store_in(tmp_path)
+    store.create(Upload("abc", None))
+    append(store, "abc", b"before")
+    with opened(store.load("abc")) as descriptor:
+        upload = store.begin("abc", descriptor)
+        receiver = store.receiver(upload, descriptor, size, hold_back=False, algorithm=None, verified=True)
+        receiver.write(body)
+        assert store.digest_of_body(receiver, descriptor, "sha256") == hashlib.sha256(body).digest()
+
+
+def test_bytes_that_are_gone_when_they_are_read_back_are_trouble_of_ours(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.create(Upload("abc", 5))
+    with opened(store.load("abc")) as descriptor:
+        upload = store.begin("abc", descriptor)
+        receiver = store.receiver(upload, descriptor, 5, hold_back=False, algorithm=None, verified=True)
+        receiver.write(b"hello")
+        os.ftruncate(descriptor, 3)
+        problem = problem_of(lambda: store.digest_of_body(receiver, descriptor, "sha1"))
+    assert problem is errors.STORE_UNAVAILABLE
+
+
+def test_a_declared_length_is_written_down_and_nothing_else_changes(tmp_path: Path) -> None:
+    write_as_tusd(tmp_path, "abc", b"hello", Size=0, SizeIsDeferred=True, MetaData={"filename": "x"})
+    store = store_in(tmp_path)
+    sized = store.declare_size(store.load("abc"), 11)
+    assert (sized.size, sized.offset) == (11, 5)
+    loaded = store_in(tmp_path).load("abc")
+    assert (loaded.size, loaded.offset, loaded.metadata) == (11, 5, {"filename": "x"})
+    info = json.loads((tmp_path / "abc.info").read_bytes())
+    assert (info["Size"], info["SizeIsDeferred"], info["Offset"]) == (11, False, 5)
+    assert sorted(files_in(tmp_path)) == ["abc", "abc.info"]
+
+
+def test_the_newest_change_is_that_of_the_younger_file(tmp_path: Path) -> None:
+    write_as_tusd(tmp_path, "abc", b"hello")
+    store = store_in(tmp_path)
+    os.utime(tmp_path / "abc", (1000, 1000))
+    os.utime(tmp_path / "abc.info", (2000, 2000))
+    assert store.load("abc").changed_at == 2000
+    os.utime(tmp_path / "abc", (3000, 3000))
+    assert store.load("abc").changed_at == 3000
+
+
+# --- removing, listing, reading ---
+
+
+def test_a_removed_upload_leaves_nothing_and_others_stay(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    complete(store, "kept", b"other")
+    before = files_in(tmp_path)
+    store.create(Upload("abc", 11))
+    with opened(store.load("abc")) as descriptor:
+        upload = store.begin("abc", descriptor)
+        store.receiver(upload, descriptor, 5, hold_back=False, algorithm="sha1", verified=True).write(b"hello")
+    store.remove(store.load("abc"))
+    assert files_in(tmp_path) == before
+    assert problem_of(lambda: store.load("abc")) is errors.UPLOAD_NOT_FOUND
+
+
+def test_an_upload_is_removed_once(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    upload = complete(store, "abc", b"hello")
+    store.remove(upload)
+    assert problem_of(lambda: store.remove(upload)) is errors.UPLOAD_NOT_FOUND
+
+
+def test_an_upload_whose_data_was_moved_away_can_be_removed(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    upload = complete(store, "abc", b"hello")
+    (tmp_path / "abc").unlink()
+    store.remove(upload)
+    assert files_in(tmp_path) == {}
+
+
+def test_all_uploads_are_listed_and_files_of_ours_are_not(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    ids = {"abc", "project/2024/report", "a.b", "ü"}
+    for upload_id in ids:
+        complete(store, upload_id, b"hello")
+    (tmp_path / "foreign.txt").write_bytes(b"")
+    (tmp_path / ".tusd-py" / "workspace" / "entry.info").write_bytes(b"")
+    assert set(store.upload_ids()) == ids
+    assert all(store.load(upload_id).is_complete for upload_id in store.upload_ids())
+
+
+@pytest.mark.parametrize("upload_id", ["abc", "x/.y/z", "x/y.z/a"])
+def test_an_upload_is_listed_if_its_id_may_be_looked_up(tmp_path: Path, upload_id: str) -> None:
+    write_as_tusd(tmp_path, upload_id, b"hello")
+    assert (upload_id in set(store_in(tmp_path).upload_ids())) == is_upload_id(upload_id)
+
+
+def test_an_upload_is_read_through_a_descriptor_of_its_own(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    upload = complete(store, "abc", b"hello")
+    descriptor = store.open_for_reading(upload)
+    try:
+        store.remove(upload)
+        assert os.pread(descriptor, 100, 0) == b"hello"
+    finally:
+        os.close(descriptor)
+    assert problem_of(lambda: store.open_for_reading(upload)) is errors.UPLOAD_NOT_FOUND
+
+
+def test_space_that_is_to_be_kept_is_not_given_away(tmp_path: Path) -> None:
+    store_in(tmp_path).check_space()
+    store_in(tmp_path, min_free_space=1).check_space(1)
+    assert problem_of(store_in(tmp_path, min_free_space=2**62).check_space) is errors.DISK_FULL
+    assert problem_of(lambda: store_in(tmp_path).check_space(2**62)) is errors.DISK_FULL
+
+
+def test_a_long_body_ends_where_the_space_that_is_to_be_kept_begins(tmp_path: Path) -> None:
+    store = store_in(tmp_path, min_free_space=2**62)
+    store.create(Upload("abc", None))
+    with opened(store.load("abc")) as descriptor:
+        upload = store.begin("abc", descriptor)
+        receiver = store.receiver(upload, descriptor, 2**40, hold_back=False, algorithm=None, verified=False)
+        assert problem_of(lambda: receiver.write(bytes(16 * 1024 * 1024))) is errors.DISK_FULL
+
+
+# --- after a crash ---
+
+
+def started(directory: Path, operation: str, event: str, number: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", OPERATE, str(directory), operation, event, str(number)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def outcomes_of_crashes(tmp_path: Path, operation: str, prepare: Callable[[FilesystemStore], object]) -> Iterator[Path]:
+    """Kill an operation before each of its calls of the system in turn, and sweep: the directories as they are then.
+
+    The last one is that of the operation that came to its end.
+    """
+    for number in count(1):
+        directory = tmp_path / str(number)
+        prepare(store_in(directory))
+        with started(directory, operation, "any", number) as process:
+            process.communicate()
+        assert process.returncode in {0, -signal.SIGKILL}
+        store_in(directory).sweep_workspace()
+        yield directory
+        if process.returncode == 0:
+            return
+
+
+def test_a_creation_that_dies_is_whole_or_gone(tmp_path: Path) -> None:
+    def prepare(store: FilesystemStore) -> None:
+        complete(store, "other", b"other")
+        complete(store, "new/other", b"other")
+
+    found = []
+    for directory in outcomes_of_crashes(tmp_path, "create", prepare):
+        files = files_in(directory)
+        others = {"other", "other.info", "new/other", "new/other.info"}
+        assert others <= set(files)
+        assert set(files) - others in (set(), {"new/upload", "new/upload.info"})
+        found.append("new/upload" in files)
+        if found[-1]:
+            assert store_in(directory).load("new/upload").size == 5
+        else:
+            store_in(directory).create(Upload("new/upload", 3))
+    assert set(found) == {False, True}
+    assert len(found) > 4
+
+
+def test_a_concatenation_that_dies_is_whole_or_gone(tmp_path: Path) -> None:
+    found = []
+    for directory in outcomes_of_crashes(tmp_path, "concatenate", lambda store: complete(store, "part", b"12345")):
+        files = files_in(directory)
+        assert files["part"] == b"12345"
+        assert set(files) - {"part", "part.info"} in (set(), {"new/upload", "new/upload.info"})
+        found.append("new/upload" in files)
+        if found[-1]:
+            assert files["new/upload"] == b"1234512345"
+            assert store_in(directory).load("new/upload").is_complete
+    assert set(found) == {False, True}
+    assert len(found) > 6
+
+
+def test_a_termination_that_dies_leaves_the_upload_whole_or_gone(tmp_path: Path) -> None:
+    def prepare(store: FilesystemStore) -> None:
+        complete(store, "project/victim", b"12345")
+        complete(store, "project/other", b"other")
+
+    found = []
+    for directory in outcomes_of_crashes(tmp_path, "remove", prepare):
+        files = files_in(directory)
+        others = {"project/other", "project/other.info"}
+        assert others <= set(files)
+        assert set(files) - others in (set(), {"project/victim", "project/victim.info"})
+        found.append("project/victim" in files)
+        if found[-1]:
+            assert store_in(directory).load("project/victim").is_complete
+    assert set(found) == {False, True}
+
+
+def test_a_termination_that_dies_leaves_no_data_that_is_elsewhere(tmp_path: Path) -> None:
+    def prepare(store: FilesystemStore) -> None:
+        complete(store, "project/victim", b"12345")
+        elsewhere = store.directory.with_suffix(".elsewhere")
+        elsewhere.write_bytes(b"12345")
+        write_as_tusd(store.directory, "project/victim", b"", Size=5, Storage={"Path": str(elsewhere)})
+
+    for directory in outcomes_of_crashes(tmp_path, "remove", prepare):
+        assert (directory / "project/victim.info").exists() == directory.with_suffix(".elsewhere").exists()
+
+
+def test_a_length_is_declared_or_not_when_that_dies(tmp_path: Path) -> None:
+    def prepare(store: FilesystemStore) -> None:
+        store.create(Upload("open", None))
+        append(store, "open", b"123")
+
+    sizes = set()
+    for directory in outcomes_of_crashes(tmp_path, "declare", prepare):
+        assert sorted(files_in(directory)) == ["open", "open.info"]
+        upload = store_in(directory).load("open")
+        assert upload.offset == 3
+        sizes.add(upload.size)
+    assert sizes == {None, 7}
+
+
+def test_a_verified_body_counts_whole_or_not_at_all_when_that_dies(tmp_path: Path) -> None:
+    def prepare(store: FilesystemStore) -> None:
+        store.create(Upload("open", 7))
+        append(store, "open", b"123")
+
+    contents = set()
+    for directory in outcomes_of_crashes(tmp_path, "patch", prepare):
+        store = store_in(directory)
+        offset = store.load("open").offset
+        with opened(store.load("open")) as descriptor:
+            assert store.begin("open", descriptor).offset == offset
+        assert sorted(files_in(directory)) == ["open", "open.info"]
+        content = (directory / "open").read_bytes()
+        assert len(content) == offset
+        contents.add(content)
+    assert contents == {b"123", b"1234567"}
+
+
+def test_a_sweep_leaves_everything_that_no_crash_left(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    complete(store, "done", b"hello")
+    store.create(Upload("half", 5))
+    append(store, "half", b"he")
+    write_as_tusd(tmp_path, "project/tusd", b"hello")
+    (tmp_path / "foreign").write_bytes(b"data without an info file")
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / ".tusd-py" / "unverified" / "half").write_bytes(b"1")
+    before = files_in(tmp_path)
+    store.sweep_workspace()
+    assert files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["..%2Foutside", "%2Fetc", ".hidden", "a.info", "folder", "done%2Fbelow"])
+def test_a_leftover_with_a_strange_name_removes_nothing_but_itself(tmp_path: Path, name: str) -> None:
+    directory = tmp_path / "data"
+    store = store_in(directory)
+    complete(store, "done", b"hello")
+    (tmp_path / "outside").write_bytes(b"kept")
+    (directory / "folder").mkdir()
+    (directory / ".hidden").write_bytes(b"kept")
+    before = files_in(tmp_path)
+    (directory / ".tusd-py" / "workspace" / f"0123456789abcdef.{name}").write_bytes(b"half")
+    store.sweep_workspace()
+    assert files_in(tmp_path) == before
+    assert (directory / "folder").is_dir()
+
+
+def test_a_sweep_leaves_a_creation_that_goes_on_where_another_one_died(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    (tmp_path / "new").mkdir()
+    (tmp_path / ".tusd-py" / "workspace" / "0123456789abcdef.new%2Fupload").write_bytes(b"half")
+    with started(tmp_path, "create", "os.link", 1) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"paused\n"
+        store.sweep_workspace()
+        process.communicate(b"go on\n")
+    assert process.returncode == 0
+    assert store.load("new/upload").offset == 0
+
+
+def test_a_creation_beside_the_removal_of_its_id_is_refused_or_whole(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.create(Upload("project/victim", 5))
+    with started(tmp_path, "remove", "os.remove", 1) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"paused\n"
+        try:
+            store.create(Upload("project/victim", 7))
+        except UploadError as error:
+            created, problem = False, error.problem
+        else:
+            created, problem = True, errors.UPLOAD_EXISTS
+        process.communicate(b"go on\n")
+    assert problem is errors.UPLOAD_EXISTS
+    if created:
+        assert store.load("project/victim").size == 7
