@@ -166,6 +166,12 @@ def _answers(server: Server) -> bool:
         return False
 
 
+@pytest.mark.parametrize("keywords", [{"durability": "always"}, {"compat": "go"}, {"base_path": "https://a/files/"}])
+def test_values_that_make_no_sense_are_refused(tmp_path: Path, keywords: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must"):
+        tusd_py.create_app(tmp_path, **keywords)
+
+
 def test_unknown_requests_do_not_need_an_event_loop_of_ours(tmp_path: Path) -> None:
     """Called as plain ASGI, without a server at all."""
     app = tusd_py.create_app(tmp_path)

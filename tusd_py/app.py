@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
@@ -75,8 +75,15 @@ def create_app(
     in another, and join `tusd_py.lifespan` to the lifespan of the outer one, else background work starts with the
     first request.
 
-    Raises `UnusableDirectory` where the upload directory cannot be used, `re.error` for a bad origin pattern.
+    Raises `UnusableDirectory` where the upload directory cannot be used, `ValueError` for a value that makes no sense,
+    and `re.error` for a bad origin pattern.
     """
+    if durability not in get_args(Durability):
+        raise ValueError(f"durability must be one of {', '.join(get_args(Durability))}")
+    if compat not in get_args(Compatibility):
+        raise ValueError(f"compat must be one of {', '.join(get_args(Compatibility))}")
+    if not base_path.startswith("/"):
+        raise ValueError("base_path must start with a slash")
     directory = Path(upload_dir).absolute()
     state_directory = Path(state_dir).absolute() if state_dir else directory / ".tusd-py"
     prepare_directories(directory, state_directory, dir_perms)

@@ -44,6 +44,7 @@ def test_the_version_is_three_lines() -> None:
         ("-port", "99999"),
         ("-port", "nonsense"),
         ("-base-path", "files"),
+        ("-metrics-path", "metrics"),
         ("-upload-dir", "/dev/null/x"),
         ("-state-dir", "/proc/self"),
     ],

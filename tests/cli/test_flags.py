@@ -8,7 +8,7 @@ from tusd_py.cli.flags import FLAGS, FlagError, HelpWanted, parse_flags, usage
 
 
 def test_without_flags_the_defaults_are_tusds() -> None:
-    values = parse_flags([], {})
+    values = parse_flags([], {}).values
     expected = {
         "host": "0.0.0.0",  # noqa: S104
         "port": "8080",
@@ -71,7 +71,7 @@ def test_without_flags_the_defaults_are_tusds() -> None:
     ],
 )
 def test_values_are_read_as_go_reads_them(arguments: list[str], name: str, value: object) -> None:
-    assert parse_flags(arguments, {})[name] == value
+    assert parse_flags(arguments, {}).values[name] == value
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,9 @@ def test_help_is_not_an_error(argument: str) -> None:
 
 def test_the_environment_sets_flags_and_the_command_line_wins() -> None:
     environment = {"TUSD_PY_MAX_SIZE": "5", "TUSD_PY_BEHIND_PROXY": "true", "TUSD_PY_UNKNOWN": "x"}
-    values = parse_flags(["-max-size", "6"], environment)
-    assert (values["max-size"], values["behind-proxy"]) == (6, True)
+    line = parse_flags(["-max-size", "6"], environment)
+    assert (line.values["max-size"], line.values["behind-proxy"]) == (6, True)
+    assert line.ignored == ("TUSD_PY_UNKNOWN",)
     with pytest.raises(FlagError, match="TUSD_PY_MAX_SIZE"):
         parse_flags([], {"TUSD_PY_MAX_SIZE": "x"})
 
@@ -105,3 +106,13 @@ def test_the_usage_names_every_flag() -> None:
     text = usage("tusd-py")
     assert text.startswith("Usage of tusd-py:")
     assert [name for name in FLAGS if f"  -{name}" not in text] == []
+
+
+def test_what_follows_the_flags_is_ignored_and_named() -> None:
+    assert parse_flags(["-verbose", "false", "-max-size", "5"], {}).ignored == ("false", "-max-size", "5")
+
+
+@pytest.mark.parametrize("name", ["hooks-dir", "tls-certificate", "s3-bucket", "enable-h2c", "progress-hooks-interval"])
+def test_flags_of_tusd_that_are_not_here_are_called_so(name: str) -> None:
+    with pytest.raises(FlagError, match=f"flag -{name} of tusd is not supported"):
+        parse_flags([f"-{name}", "x"], {})

@@ -68,9 +68,11 @@ def test_a_second_signal_ends_the_server_at_once(start: ServerStarter) -> None:
     assert "Received second interrupt signal. Exiting immediately!" in server.output()
 
 
-def test_a_unix_socket_is_served_and_a_stale_one_replaced(start: ServerStarter, tmp_path: Path) -> None:
+def test_a_unix_socket_is_served_replaced_when_stale_and_removed_at_the_end(
+    start: ServerStarter, tmp_path: Path
+) -> None:
     path = tmp_path / "tusd.sock"
-    for _ in range(2):
+    for is_killed in (True, False):
         server = start("-unix-sock", str(path), wait=False)
         eventually(path.exists)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -78,7 +80,12 @@ def test_a_unix_socket_is_served_and_a_stale_one_replaced(start: ServerStarter, 
             connect_when_ready(connection, path)
             connection.sendall(b"OPTIONS /files/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             assert read_all(connection).startswith(b"HTTP/1.1 200 ")
-        server.kill()
+        if is_killed:
+            server.kill()
+            assert path.exists()
+        else:
+            assert server.terminate() == 0
+            assert not path.exists()
 
 
 def connect_when_ready(connection: socket.socket, path: Path) -> None:

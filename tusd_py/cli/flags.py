@@ -84,6 +84,10 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("upload-dir", TEXT, "./data", "Directory to store uploads in"),
         Flag("dir-perms", MODE, 0o775, "Permissions of created directories, octal"),
         Flag("file-perms", MODE, 0o664, "Permissions of created files, octal"),
+        Flag(
+            "filelock-holder-poll-interval", DURATION, 5.0, "Accepted for tusd; holders of an upload are told at once"
+        ),
+        Flag("filelock-acquirer-poll-interval", DURATION, 2.0, "Accepted for tusd; waiting requests are woken at once"),
     ),
     "Monitoring options": (
         Flag("expose-metrics", TRUTH, True, "Serve metrics for Prometheus"),
@@ -111,18 +115,29 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "What survives a loss of power: none, finish (complete uploads) or each (all acknowledged bytes)",
         ),
         Flag("expire-after", DURATION, 0.0, "Remove unfinished uploads that have not changed for this long; 0 never"),
-        Flag("compat", one_of("spec", "tusd"), "spec", "Follow the tus specification, or tusd's leniency"),
-        Flag("min-free-space", INTEGER, 0, "Bytes of free space below which nothing is taken (507)"),
+        Flag("compat", one_of("spec", "tusd"), "spec", "spec follows the specification, tusd is as lenient as tusd"),
+        Flag("min-free-space", INTEGER, 0, "Bytes of free space that are always left; what would need them gets 507"),
         Flag("max-unfinished", INTEGER, 0, "Number of unfinished uploads above which no new one is taken (503)"),
         Flag("max-header-bytes", INTEGER, 1024 * 1024, "Largest size of a request head in bytes"),
     ),
 }
 
+UNSUPPORTED = ("azure-", "enable-", "expose-pprof", "gcs-", "hooks-", "pprof-", "progress-hooks-", "s3-", "tls-")
+"""How the names of tusd's flags begin that we do not have."""
+
 FLAGS: Mapping[str, Flag] = {flag.name: flag for flags in GROUPS.values() for flag in flags}
 
 
-def parse_flags(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
-    """The value of every flag, by name. The command line wins over the environment, a later flag over an earlier one.
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """The value of every flag, by name; and what was given but means nothing."""
+
+    values: dict[str, Any]
+    ignored: tuple[str, ...]
+
+
+def parse_flags(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLine:
+    """Read the flags. The command line wins over the environment, a later flag over an earlier one.
 
     As in Go, flags end at the first argument that is none; what follows is ignored. Raises `FlagError`, `HelpWanted`.
     """
@@ -142,6 +157,8 @@ def parse_flags(arguments: Sequence[str], environment: Mapping[str, str]) -> dic
         if flag_or_none is None:
             if name in ("h", "help"):
                 raise HelpWanted
+            if name.startswith(UNSUPPORTED):
+                raise FlagError(f"flag -{name} of tusd is not supported")
             raise FlagError(f"flag provided but not defined: -{name}")
         flag = flag_or_none
         if not has_value:
@@ -152,7 +169,9 @@ def parse_flags(arguments: Sequence[str], environment: Mapping[str, str]) -> dic
             else:
                 raise FlagError(f"flag needs an argument: -{name}")
         values[name] = _parse(flag, text, f"flag -{name}")
-    return values
+    known = {flag.variable for flag in FLAGS.values()}
+    unknown = [name for name in environment if name.startswith(ENVIRONMENT_PREFIX) and name not in known]
+    return CommandLine(values, ignored=(*rest, *unknown))
 
 
 def _parse(flag: Flag, text: str, where: str) -> Any:

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -39,14 +41,16 @@ class Fatal(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server; the exit status is tusd's: 0 after a stop, 1 if it cannot run, 2 for a bad command line."""
     try:
-        values = parse_flags(sys.argv[1:] if arguments is None else arguments, os.environ)
+        command_line = parse_flags(sys.argv[1:] if arguments is None else arguments, os.environ)
     except HelpWanted:
         print(usage("tusd-py"), file=sys.stderr)
         return 0
     except FlagError as error:
         print(f"{error}\n{usage('tusd-py')}", file=sys.stderr)
         return 2
-    flags = {name.replace("-", "_"): value for name, value in values.items()}
+    if command_line.ignored:
+        print(f"ignored: {' '.join(command_line.ignored)}", file=sys.stderr)
+    flags = {name.replace("-", "_"): value for name, value in command_line.values.items()}
     if flags["version"]:
         print(f"Version: {__version__}\nCommit: n/a\nDate: n/a")
         return 0
@@ -60,8 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(flags: Mapping[str, Any], operator: _Operator) -> None:
-    if not flags["base_path"].startswith("/"):
-        raise Fatal(f"base path '{flags['base_path']}' must start with a slash")
+    for name in ("base_path", "metrics_path"):
+        if not flags[name].startswith("/"):
+            raise Fatal(f"-{name.replace('_', '-')} '{flags[name]}' must start with a slash")
     configure_logging(is_json=flags["log_format"] == "json", is_verbose=flags["verbose"])
     raise_descriptor_limit()
     metrics_path = flags["metrics_path"] if flags["expose_metrics"] else None
@@ -85,7 +90,7 @@ def _serve(flags: Mapping[str, Any], operator: _Operator) -> None:
         if not flags["unix_sock"]:
             operator.announce(f"You can now upload files to: http://{address_of(listener)}{flags['base_path']}")
 
-    with listener:
+    with listener, _socket_file(flags["unix_sock"]):
         serve(
             app,
             listener,
@@ -96,6 +101,16 @@ def _serve(flags: Mapping[str, Any], operator: _Operator) -> None:
             watch_connections=app.state.metrics.connections_open.set_function,
             say=operator.say,
         )
+
+
+@contextmanager
+def _socket_file(path: str) -> Iterator[None]:
+    """A UNIX socket goes with its server, as in Go."""
+    try:
+        yield
+    finally:
+        if path:
+            Path(path).unlink(missing_ok=True)
 
 
 def _build(flags: Mapping[str, Any], metrics_path: str | None) -> Starlette:
@@ -128,7 +143,10 @@ class _Operator:
             self.say(line)
 
     def say(self, line: str) -> None:
-        print(self._written(line), flush=True)
+        try:
+            print(self._written(line), flush=True)
+        except BrokenPipeError:
+            os._exit(1)  # nobody reads what we say; a Go program ends here, too
 
     def complain(self, line: str) -> None:
         print(self._written(line), file=sys.stdout if self._is_json else sys.stderr, flush=True)

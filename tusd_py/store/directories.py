@@ -41,7 +41,8 @@ def release_foreign_locks(directory: Path) -> None:
             if name.endswith(".lock"):
                 if process := _live_owner(path):
                     raise UnusableDirectory(
-                        f"'{path}' is locked by process {process}; stop the tusd that uses this directory first"
+                        f"'{path}' is locked by process {process}; stop the tusd that uses this directory, "
+                        "or remove the file if that process is not tusd"
                     )
                 path.unlink(missing_ok=True)
             elif name.endswith(".stop"):
