@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -18,6 +19,10 @@ READ_AHEAD = 2 * 1024 * 1024
 
 WORTH_LENDING = 256 * 1024
 """Bytes below which a body comes quicker through `receive()`."""
+
+WORTH_WRITING = 64 * 1024
+GATHERING = 0.25
+"""Bytes for which a worker thread is woken at once; fewer are gathered for so many seconds, while more are to come."""
 
 SMALL = 64 * 1024
 """Bytes of an unread body that a server may skip to keep the connection."""
@@ -46,9 +51,12 @@ class RequestBody:
         self._pieces: list[bytes] = []
         self._waiting_bytes = 0
         self._news = asyncio.Event()
+        self._enough = asyncio.Event()
         self._room = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._loan: Loan | None = None
+        self._remaining = 0
+        self._turned_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     # --- the two ways out ---
@@ -58,6 +66,7 @@ class RequestBody:
         self._start_reading()
         while True:
             await self._wait_for_news()
+            await self._gather()
             if self._pieces:
                 batch, self._pieces, self._waiting_bytes = self._pieces, [], 0
                 self._room.set()
@@ -72,9 +81,14 @@ class RequestBody:
         if self._loan is not None:
             self.was_asked_for = True
             self._missing = 0
+            self._remaining, self._turned_at = self._loan.remaining, time.monotonic()
         return self._loan
 
     async def readable(self, loan: Loan) -> bool:
+        if self._is_trickling(loan.remaining):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GATHERING):
+                    await self._enough.wait()
         if self.ended_early is None:
             try:
                 async with asyncio.timeout(self._read_timeout):
@@ -82,6 +96,13 @@ class RequestBody:
             except TimeoutError:
                 self.fail(UploadError(errors.READ_TIMEOUT))
         return self.ended_early is None
+
+    def _is_trickling(self, remaining: int) -> bool:
+        """Whether little came since the last turn, and the rest will take longer than a wait for more of it."""
+        now = time.monotonic()
+        moved, elapsed = self._remaining - remaining, now - self._turned_at
+        self._remaining, self._turned_at = remaining, now
+        return 0 < moved < WORTH_WRITING and remaining * elapsed > moved * 2 * GATHERING
 
     # --- early ends ---
 
@@ -102,6 +123,7 @@ class RequestBody:
         if self._loan is not None:
             self._loan.wake()
         self._news.set()
+        self._enough.set()
 
     # --- after the end ---
 
@@ -150,11 +172,14 @@ class RequestBody:
             while not self._is_complete and self.ended_early is None:
                 self._take(await self._receive())
                 self._news.set()
+                if self._waiting_bytes >= WORTH_WRITING:
+                    self._enough.set()
                 if self._waiting_bytes >= READ_AHEAD:
                     self._room.clear()
                     await self._room.wait()
         finally:
             self._news.set()
+            self._enough.set()
 
     def _take(self, message: Message) -> None:
         if message["type"] == "http.disconnect":
@@ -177,6 +202,15 @@ class RequestBody:
             except TimeoutError:
                 self._stop(UploadError(errors.READ_TIMEOUT))
         self._news.clear()
+
+    async def _gather(self) -> None:
+        """Let a trickle become worth the writing; its end, or a stop, ends the wait."""
+        if self._waiting_bytes < WORTH_WRITING and not self._is_complete and self.ended_early is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GATHERING):
+                    await self._enough.wait()
+        if self._reader is not None and not self._reader.done():
+            self._enough.clear()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -1,0 +1,1 @@
+"""Load and speed of a tus server, measured from outside its process."""
