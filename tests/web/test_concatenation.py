@@ -117,7 +117,7 @@ def test_what_cannot_be_concatenated_is_refused_and_nothing_created(server: Serv
         "bad metadata": final(server, good, Upload_Metadata="a !"),
     }
     assert {name: answer.status for name, answer in refused.items()} == dict.fromkeys(refused, 400)
-    for value in ("final", "foo", "partial;x", "Partial", "final ;" + good):
+    for value in ("", "final", "foo", "partial;x", "Partial", "final ;" + good):
         assert server.request("POST", headers=TUS | {"Upload-Concat": value, "Upload-Length": "2"}).status == 400
     body = server.request("POST", headers=CHUNK | {"Upload-Concat": "final;" + good}, body=b"x")
     assert (body.status, body.code) == (403, "ERR_MODIFY_FINAL")

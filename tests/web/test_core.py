@@ -57,6 +57,8 @@ def test_head_and_get_need_no_version(server: Server) -> None:
     url = server.create(0)
     assert server.request("HEAD", url).status == 200
     assert server.request("GET", url).status == 200
+    assert server.request("HEAD", url, {"Tus-Resumable": "0.2.2"}).status == 412
+    assert server.request("GET", url, {"Tus-Resumable": "0.2.2"}).status == 200
 
 
 def test_every_answer_names_the_version_and_forbids_sniffing(server: Server) -> None:

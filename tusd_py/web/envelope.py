@@ -40,7 +40,6 @@ WRITE_TIMEOUTS = 2
 
 _LONGEST_REQUEST_ID = 36
 _CONTENT_LENGTH = re.compile(r"[0-9]+")
-_UNVERSIONED = ("GET", "HEAD")
 
 Handler = Callable[[TusRequest], Awaitable[Response]]
 
@@ -129,7 +128,7 @@ class TusEndpoint:
         if request.method == "OPTIONS":
             has_trailers = TRAILERS in (scope.get("extensions") or {})
             return Response(headers=self._handlers.discover(can_deliver_trailers=has_trailers))
-        if request.method not in _UNVERSIONED and request.headers.getlist("tus-resumable") != [TUS_VERSION]:
+        if not _has_right_version(request):
             raise UploadError(errors.UNSUPPORTED_VERSION)
         handlers = self._upload if request.upload_id else self._creation
         handler = handlers.get(request.method)
@@ -218,6 +217,12 @@ class _Sending:
             total = DRAINING_LINGER if self._is_draining() else LINGER
             await self._body.discard(total, min(total, LINGER_IDLE))
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _has_right_version(request: TusRequest) -> bool:
+    """tus core, Tus-Resumable. As tusd, HEAD may come without it; GET is not tus."""
+    versions = request.headers.getlist("tus-resumable")
+    return request.method == "GET" or versions == [TUS_VERSION] or (request.method == "HEAD" and not versions)
 
 
 def _content_length(headers: Headers) -> int | None:

@@ -79,9 +79,11 @@ class TusHandlers:
 
     async def create(self, request: TusRequest) -> Response:
         concat = request.header("upload-concat", errors.INVALID_CONCAT)
-        if concat and not self._options.concatenation:
+        if concat == "" and not self._options.strict:
+            concat = None
+        if concat is not None and not self._options.concatenation:
             raise UploadError(errors.CONCATENATION_UNSUPPORTED)
-        references = parse_concat(concat) if concat else None
+        references = parse_concat(concat) if concat is not None else None
         if references is not None:
             return await self._concatenate(request, concat or "", references)
         size = self._announced_size(request)
@@ -95,8 +97,8 @@ class TusHandlers:
             size=size,
             metadata=metadata,
             metadata_text=metadata_text,
-            is_partial=bool(concat),
-            concat_text=concat or None,
+            is_partial=concat is not None,
+            concat_text=concat,
         )
         append = Append(offset=0, **self._checksum(request)) if has_chunk else None
         url = request.url_of(upload_id)
