@@ -202,6 +202,8 @@ class RequestBody:
             except TimeoutError:
                 self._stop(UploadError(errors.READ_TIMEOUT))
         self._news.clear()
+        if self._reader is not None and self._reader.done() and not self._reader.cancelled():
+            self._reader.result()  # raises what the server's receive() did
 
     async def _gather(self) -> None:
         """Let a trickle become worth the writing; its end, or a stop, ends the wait."""
