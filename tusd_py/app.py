@@ -27,13 +27,15 @@ from tusd_py.web.cors import Cors
 from tusd_py.web.download import Downloads
 from tusd_py.web.envelope import Handler, TusEndpoint
 from tusd_py.web.pages import Greeting, health_page, metrics_page
+from tusd_py.web.route import TusRoute
 from tusd_py.web.tus import TusHandlers, TusOptions
 
 Compatibility = Literal["spec", "tusd"]
 
 FILE_THREADS = 8
 BODY_THREADS = 16
-"""Bodies and downloads have threads of their own, so that a slow disk under them does not keep a HEAD waiting."""
+COPY_THREADS = 2
+"""Bodies and downloads have threads of their own, and so have concatenations: what takes long keeps no HEAD waiting."""
 
 log = logging.getLogger("tusd_py")
 
@@ -93,6 +95,7 @@ def create_app(
     metrics = Metrics()
     file_threads = Threads("file", FILE_THREADS)
     body_threads = Threads("body", BODY_THREADS)
+    copy_threads = Threads("copy", COPY_THREADS)
     store = FilesystemStore(
         directory,
         state_directory,
@@ -110,7 +113,7 @@ def create_app(
         max_unfinished=max_unfinished,
         strict=compat == "spec",
     )
-    uploads = Uploads(store, state, metrics, limits, file_threads, body_threads)
+    uploads = Uploads(store, state, metrics, limits, file_threads, body_threads, copy_threads)
     sweeper = Sweeper(
         store,
         uploads,
@@ -118,7 +121,7 @@ def create_app(
         expire_after=limits.expire_after,
         look_at_uploads=bool(limits.expire_after or limits.max_unfinished),
     )
-    work = BackgroundWork(store, state, uploads, sweeper, (file_threads, body_threads))
+    work = BackgroundWork(store, state, uploads, sweeper, (file_threads, body_threads, copy_threads))
 
     handlers = TusHandlers(
         uploads,
@@ -166,9 +169,7 @@ def create_app(
             await file_threads(store.check_space)
 
         routes.append(Route(health_path, health_page(check), methods=["GET"]))
-    if base_path != "/":
-        routes.append(Route(base_path.rstrip("/"), endpoint))
-    routes.append(Route(base_path + "{id:path}", endpoint))
+    routes.append(TusRoute(base_path, endpoint))
     if show_greeting is not None:
         routes.append(Route("/{path:path}", Greeting(__version__, base_path, metrics_path, is_shown=show_greeting)))
 

@@ -147,6 +147,8 @@ class _Operator:
             print(self._written(line), flush=True)
         except BrokenPipeError:
             os._exit(1)  # nobody reads what we say; a Go program ends here, too
+        except OSError:
+            pass  # a full disk under the log is no reason to stop, or not to
 
     def complain(self, line: str) -> None:
         print(self._written(line), file=sys.stdout if self._is_json else sys.stderr, flush=True)

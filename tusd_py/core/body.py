@@ -69,6 +69,9 @@ class Body(Protocol):
     def interrupt(self, error: UploadError, grace: float) -> None:
         """Ask for an early end, for this reason, after `grace` seconds if the body has not ended by then."""
 
+    def watch(self) -> None:
+        """Set `stop_requested` when the client goes; for a request without a body."""
+
     def trailer(self, name: str) -> list[str] | None:
         """The values of a trailer field, after the end of the body; None where trailers are not delivered."""
 

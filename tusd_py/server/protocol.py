@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 import httptools
@@ -19,31 +18,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from tusd_py.core.body import LENDING, TRAILERS, Loan
 from tusd_py.core.log_event import LogEvent
+from tusd_py.server.exchange import Exchange
+from tusd_py.server.heads import INVALID, TOO_LARGE, ConnectionLimits, refused_head
 from tusd_py.server.lending import SocketLoan
 
 log = logging.getLogger("tusd_py")
 
 _LARGEST_TRAILERS = 16 * 1024
+_MOST_PIPELINED = 64
+"""Requests that may wait on a connection behind one that is being served."""
 
-
-def _answer(status: str) -> bytes:
-    return (
-        f"HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\n"
-        f"content-length: {len(status) + 1}\r\nconnection: close\r\n\r\n{status}\n"
-    ).encode()
-
-
-_INVALID = _answer("400 Bad Request")
-_TOO_LARGE = _answer("431 Request Header Fields Too Large")
 _CLOSING_LINGER = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    """`header_bytes` of a request's head, and the seconds in which it must come or an idle connection may stay."""
-
-    header_bytes: int = 1024 * 1024
-    timeout: float = 60.0
 
 
 class UploadProtocol(HttpToolsProtocol):
@@ -57,6 +42,7 @@ class UploadProtocol(HttpToolsProtocol):
         self._application = self.app
         self.app = self._serve
         self._head_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
         self._silent_bytes = 0  # that came since the parser last had something to hand on
         self._trailer_bytes = 0
         self._trailers: list[tuple[bytes, bytes]] = []
@@ -75,6 +61,7 @@ class UploadProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_gone = True
         self._cancel_head_timer()
+        self._cancel_write_timer()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
@@ -89,24 +76,46 @@ class UploadProtocol(HttpToolsProtocol):
         return True
 
     def data_received(self, data: bytes) -> None:
-        if self._is_refused:
-            return
+        while data and not self._is_refused:
+            data = self._parse(data)
+
+    def _parse(self, data: bytes) -> bytes:
+        """Feed the parser; what is left over where it stopped at an offered upgrade."""
         self._silent_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
+            # It gave up HTTP/1.1 for a protocol that we do not speak: read on as if that had not been offered.
+            self._resume_within_body(self._framing())
+            return data[upgrade.args[0] :]
         except httptools.HttpParserError:
-            self._refuse(_INVALID)
+            self._refuse(INVALID)
         else:
             if self._silent_bytes > self.limits.header_bytes:
-                self._refuse(_TOO_LARGE)
+                self._refuse(TOO_LARGE)
+        return b""
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._unset_keepalive_if_required()
+        if self.pipeline:
+            self.flow.pause_reading()  # what waits is served before more is taken in
         if self.cycle.response_complete and not self.pipeline:
             self._await_head()
+
+    def pause_writing(self) -> None:
+        """The client does not take its answer: it may do so for a while (tusd: twice the network time-out)."""
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(2 * self.limits.timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._cancel_write_timer()
+
+    def _cancel_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     # --- the head ---
 
@@ -135,6 +144,7 @@ class UploadProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_resuming:
             return
+        value = value.strip(b" \t")  # RFC 9110 5.5: blanks around a value are no part of it
         if self._is_in_head:
             super().on_header(name, value)
         elif (size := len(name) + len(value)) + self._trailer_bytes <= _LARGEST_TRAILERS:
@@ -145,9 +155,13 @@ class UploadProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._is_resuming:
             return
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > self.limits.header_bytes:
-            self._refuse(_TOO_LARGE)
+        is_current = self.parser.get_http_version() == "1.1"
+        self.expect_100_continue = self.expect_100_continue and is_current
+        refusal = refused_head(self.url, self.headers, self.limits, needs_host=is_current)
+        if len(self.pipeline) >= _MOST_PIPELINED:
+            refusal = INVALID
+        if refusal is not None:
+            self._refuse(refusal)
         if self._is_refused:
             return
         self._cancel_head_timer()
@@ -183,6 +197,7 @@ class UploadProtocol(HttpToolsProtocol):
         else:
             self.transport.write(answer)
             self.loop.call_later(_CLOSING_LINGER, self.transport.close)
+            self._await_head()
 
     def _end_body(self) -> None:
         """Nothing more comes of the current request; its answer can still be read."""
@@ -201,13 +216,6 @@ class UploadProtocol(HttpToolsProtocol):
             if name == b"content-length":
                 length = value
         return b"Content-Length: " + length if length.strip(b"0 ") else b""
-
-    def _ignore_upgrade(self, rest: bytes) -> None:
-        """The parser gave up HTTP/1.1 for a protocol that we do not speak: read on as if it had not been offered."""
-        framing = self._framing()
-        self._resume_within_body(framing)
-        if rest:
-            self.data_received(rest)
 
     def _resume_within_body(self, framing: bytes) -> None:
         """Go on with a fresh parser that is told only how the rest of the current body is framed (empty: no rest)."""
@@ -236,12 +244,16 @@ class UploadProtocol(HttpToolsProtocol):
         remaining = int(framing.partition(b" ")[2]) - len(buffered)
         if connection is None or remaining <= 0:
             return None
+        try:
+            loan = SocketLoan(connection.fileno(), buffered, remaining, self._take_back)
+        except OSError:
+            return None  # no descriptor left: the other way needs none
         if cycle.waiting_for_100_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             cycle.waiting_for_100_continue = False
         self.flow.pause_reading()
         cycle.body.clear()
-        return SocketLoan(connection.fileno(), buffered, remaining, self._take_back)
+        return loan
 
     def _take_back(self, remaining: int) -> None:
         if self._is_gone:
@@ -256,7 +268,7 @@ class UploadProtocol(HttpToolsProtocol):
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         cycle: RequestResponseCycle = receive.__self__
-        exchange = _Exchange(self, cycle)
+        exchange = Exchange(self, cycle)
         scope["extensions"][LENDING] = exchange
         try:
             await self._application(scope, exchange.receive, send)
@@ -271,31 +283,6 @@ class UploadProtocol(HttpToolsProtocol):
 
     def client_has_ended(self, cycle: RequestResponseCycle) -> bool:
         return self._has_ended and cycle is self.cycle and cycle.more_body
-
-
-class _Exchange:
-    """What one request is offered beyond ASGI, and a `receive()` that loses nothing when the client goes."""
-
-    def __init__(self, protocol: UploadProtocol, cycle: RequestResponseCycle) -> None:
-        self._protocol = protocol
-        self._cycle = cycle
-
-    def lend(self) -> Loan | None:
-        return self._protocol.lend(self._cycle)
-
-    async def receive(self) -> Any:
-        cycle = self._cycle
-        if not (cycle.disconnected or self._protocol.client_has_ended(cycle)):
-            message = await cycle.receive()
-            is_end = message["type"] == "http.request" and message["more_body"] and not message["body"]
-            if message["type"] == "http.request" and not (is_end and self._protocol.client_has_ended(cycle)):
-                return message
-        if cycle.body:
-            rest, cycle.body = bytes(cycle.body), bytearray()
-            return {"type": "http.request", "body": rest, "more_body": cycle.more_body}
-        if not cycle.more_body and not cycle.response_complete:
-            return {"type": "http.request", "body": b"", "more_body": False}
-        return {"type": "http.disconnect"}
 
 
 def protocol_class(limits: ConnectionLimits) -> type[UploadProtocol]:

@@ -15,7 +15,8 @@ from typing import Any
 
 import uvicorn
 
-from tusd_py.server.protocol import ConnectionLimits, protocol_class
+from tusd_py.server.heads import ConnectionLimits
+from tusd_py.server.protocol import protocol_class
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -109,8 +110,10 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 -- of uvicorn's shape
         if self.should_exit:
-            self._say("Received second interrupt signal. Exiting immediately!")
-            os._exit(1)
-        self._say("Received interrupt signal. Shutting down tusd...")
-        self._drain()
+            try:
+                self._say("Received second interrupt signal. Exiting immediately!")
+            finally:
+                os._exit(1)
         self.should_exit = True
+        self._drain()
+        self._say("Received interrupt signal. Shutting down tusd...")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import islice
 
 from tusd_py.core.errors import UploadError
@@ -44,38 +45,43 @@ class Sweeper:
 
     async def start(self) -> None:
         """What is due at start: the traces of a crash, and the number of unfinished uploads."""
-        try:
-            await self._in_thread(self._store.sweep_workspace)
-            if self._look_at_uploads:
-                await self._look_at_all(is_removing=False)
-        except (UploadError, OSError) as error:
-            log.warning(LogEvent("SweepError", error=str(error)))
+        await self._sweep_workspace()
+        await self._look_at_all(is_removing=False)
 
     async def run(self) -> None:
         """Sweep for ever; trouble with the directory is logged and tried again after the next interval."""
         while True:
             await asyncio.sleep(self.interval)
-            try:
-                await self.sweep()
-            except (UploadError, OSError) as error:
-                log.warning(LogEvent("SweepError", error=str(error)))
-
-    async def sweep(self) -> None:
-        await self._in_thread(self._store.sweep_workspace)
-        if self._look_at_uploads:
+            await self._sweep_workspace()
             await self._look_at_all(is_removing=True)
+
+    async def _sweep_workspace(self) -> None:
+        with _trouble_logged():
+            await self._in_thread(self._store.sweep_workspace)
 
     async def _look_at_all(self, *, is_removing: bool) -> None:
         """Count what is unfinished, and remove what has expired."""
+        if not self._look_at_uploads:
+            return
         unfinished = 0
         ids = self._store.upload_ids()
-        while batch := await self._in_thread(_take, ids, _BATCH):
-            for upload_id in batch:
-                try:
-                    unfinished += await self._uploads.is_unfinished(upload_id, expire=is_removing)
-                except UploadError:
-                    continue  # gone or unreadable by now
-        self._uploads.recount_unfinished(unfinished)
+        with _trouble_logged():
+            while batch := await self._in_thread(_take, ids, _BATCH):
+                for upload_id in batch:
+                    with suppress(UploadError):  # gone or unreadable by now
+                        unfinished += await self._uploads.is_unfinished(upload_id, expire=is_removing)
+            self._uploads.recount_unfinished(unfinished)
+
+
+@contextmanager
+def _trouble_logged() -> Iterator[None]:
+    """What goes wrong in one sweep must not end the ones that follow."""
+    try:
+        yield
+    except UploadError as error:
+        log.warning(LogEvent("SweepError", error=str(error)))
+    except Exception:
+        log.exception(LogEvent("SweepError"))
 
 
 def _take(ids: Iterator[str], count: int) -> list[str]:

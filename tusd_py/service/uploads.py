@@ -50,6 +50,7 @@ class Uploads:
         limits: Limits,
         file_threads: Threads,
         body_threads: Threads,
+        copy_threads: Threads,
     ) -> None:
         self._store = store
         self._state = state
@@ -57,6 +58,7 @@ class Uploads:
         self._limits = limits
         self._in_thread = file_threads
         self._in_body_thread = body_threads
+        self._in_copy_thread = copy_threads
         self._appender = Appender(store, limits)
         self._unfinished = Unfinished(limits.max_unfinished)
         self._receiving: set[Body] = set()
@@ -129,15 +131,19 @@ class Uploads:
                 await self.terminate(created.id)
             raise
 
-    async def concatenate(self, upload: Upload, url: str) -> Upload:
-        """Make a final upload of the parts it names (tus concatenation); it is there when it is whole."""
+    async def concatenate(self, upload: Upload, body: Body, url: str) -> Upload:
+        """Make a final upload of the parts it names (tus concatenation); it is there when it is whole.
+
+        The work ends when the client goes.
+        """
         self._refuse_when_draining()
         ids = upload.parts or ()
         found = {part: await self._find_part(part) for part in dict.fromkeys(ids)}
         parts = [found[part] for part in ids]
         rules.final_size(parts, partial_only=self._limits.strict, max_size=self._limits.max_size)
-        final = await self._in_body_thread(
-            self._store.concatenate, upload, parts, stop_requested=lambda: self.is_draining
+        body.watch()
+        final = await self._in_copy_thread(
+            self._store.concatenate, upload, parts, stop_requested=lambda: self.is_draining or body.stop_requested
         )
         self._count_created(final, url)
         self._metrics.uploads_finished.inc()
@@ -168,6 +174,8 @@ class Uploads:
             log.info(LogEvent("ChunkWriteStart", id=upload.id, maxSize=receiver.limit, offset=receiver.start))
             refused: UploadError | None = None
             self._receiving.add(body)
+            if self.is_draining:
+                body.interrupt(UploadError(errors.SERVER_SHUTDOWN), 0)
             try:
                 await receive_body(receiver, body, self._in_body_thread)
             except UploadError as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from tusd_py.core import errors
@@ -33,12 +34,12 @@ class FilesState:
         self._messages = Messages(directory, self._on_message)
         self._is_started = False
         self._holders: dict[str, list[_Holder]] = {}
-        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._lines: dict[str, deque[asyncio.Event]] = {}
 
     async def start(self) -> None:
         if not self._is_started:
-            self._is_started = True
             self._messages.open()
+            self._is_started = True
 
     async def close(self) -> None:
         if self._is_started:
@@ -65,12 +66,10 @@ class FilesState:
         try:
             if await self._in_thread(lock.take):
                 return
+            if timeout <= 0:
+                raise UploadError(errors.UPLOAD_LOCKED)
             async with asyncio.timeout(timeout):
-                while timeout > 0:
-                    await self._wait_for_release(key)
-                    if await self._in_thread(lock.take):
-                        return
-            raise UploadError(errors.UPLOAD_LOCKED)
+                await self._wait_in_line(key, lock)
         except TimeoutError:
             raise UploadError(errors.UPLOAD_LOCKED, waited_seconds=int(timeout)) from None
         except FileNotFoundError:
@@ -78,21 +77,39 @@ class FilesState:
         except OSError as error:
             raise UploadError(errors.STORE_UNAVAILABLE, system_error=error.errno) from error
 
-    async def _wait_for_release(self, key: str) -> None:
-        released = asyncio.Event()
-        self._waiting.setdefault(key, set()).add(released)
+    async def _wait_in_line(self, key: str, lock: _Lock) -> None:
+        """Only who is first in line asks the holder and tries the lock; the others wait for their turn."""
+        turn = asyncio.Event()
+        line = self._lines.setdefault(key, deque())
+        line.append(turn)
         try:
-            for holder in self._holders.get(key, ()):
-                holder.ask()
-            self._messages.broadcast(f"{_WANTED}\0{key}")
-            async with asyncio.timeout(POLL_INTERVAL):
-                await released.wait()
-        except TimeoutError:
-            pass
+            while True:
+                if line[0] is turn:
+                    self._ask(key)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(POLL_INTERVAL):
+                            await turn.wait()
+                    turn.clear()
+                    if await self._in_thread(lock.take):
+                        return
+                else:
+                    await turn.wait()
+                    turn.clear()
         finally:
-            self._waiting[key].discard(released)
-            if not self._waiting[key]:
-                del self._waiting[key]
+            line.remove(turn)
+            if line:
+                line[0].set()
+            elif self._lines.get(key) is line:
+                del self._lines[key]
+
+    def _ask(self, key: str) -> None:
+        for holder in self._holders.get(key, ()):
+            holder.ask()
+        self._messages.broadcast(f"{_WANTED}\0{key}")
+
+    def _next_in_line(self, key: str) -> None:
+        if line := self._lines.get(key):
+            line[0].set()
 
     def _dismiss(self, key: str, holder: _Holder) -> None:
         holders = self._holders.get(key, [])
@@ -100,8 +117,7 @@ class FilesState:
             holders.remove(holder)
         if not holders:
             self._holders.pop(key, None)
-        for released in self._waiting.get(key, ()):
-            released.set()
+        self._next_in_line(key)
         for name in holder.askers:
             self._messages.send(name, f"{_FREE}\0{key}")
 
@@ -112,8 +128,7 @@ class FilesState:
                 holder.askers.add(sender)
                 holder.ask()
         elif kind == _FREE:
-            for released in self._waiting.get(key, ()):
-                released.set()
+            self._next_in_line(key)
 
 
 class _Holder:

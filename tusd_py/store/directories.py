@@ -19,6 +19,12 @@ def prepare_directories(directory: Path, state_directory: Path, directory_mode: 
     that is alive on the directory knows nothing of our locks.
     """
     try:
+        f"{directory}{state_directory}".encode()
+    except UnicodeEncodeError:
+        raise UnusableDirectory(
+            "the name of the upload directory is not UTF-8, so it cannot stand in .info files"
+        ) from None
+    try:
         os.makedirs(directory, directory_mode, exist_ok=True)
         os.makedirs(state_directory, 0o711, exist_ok=True)
         for name in STATE_SUBDIRECTORIES:

@@ -65,13 +65,20 @@ class FilesystemStore:
         with system_errors_translated():
             upload = self._read_info(upload_id)
             path = upload.path or str(self._data_path(upload_id))
-            status = os.stat(path) if descriptor is None else os.fstat(descriptor)
+            status, mark = self._stat(upload_id, path, descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise UploadError(errors.UPLOAD_NOT_FOUND)
-            mark = self._unverified.offset(upload_id)
         bounds = [status.st_size] + [bound for bound in (upload.size, mark) if bound is not None]
         changed_at = max(status.st_mtime, upload.changed_at)
         return replace(upload, offset=min(bounds), path=path, changed_at=changed_at)
+
+    def _stat(self, upload_id: str, path: str, descriptor: int | None) -> tuple[os.stat_result, int | None]:
+        """The data file and the mark on it, from one moment: not a size with bytes of which the mark is gone by now."""
+        while True:
+            mark = self._unverified.offset(upload_id)
+            status = os.stat(path) if descriptor is None else os.fstat(descriptor)
+            if self._unverified.offset(upload_id) == mark and os.stat(path).st_size >= status.st_size:
+                return status, mark
 
     def upload_ids(self) -> Iterator[str]:
         """The ids of all uploads, custom ones in subdirectories included."""
@@ -93,7 +100,7 @@ class FilesystemStore:
     def create(self, upload: Upload) -> Upload:
         """Make an empty upload. Raises 400 ERR_UPLOAD_EXISTS for a taken id; after a crash it is whole or garbage."""
         path = self._data_path(upload.id)
-        with system_errors_translated(), self._workspace.entry(upload.id) as info:
+        with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry(upload.id) as info:
             created = self._write_info(info, replace(upload, path=str(path)))
             with claimed_data_file(path, self._info_path(upload.id), self._file_mode, self._directory_mode):
                 info.link(self._info_path(upload.id))
@@ -111,13 +118,16 @@ class FilesystemStore:
         path = self._data_path(upload.id)
         size = sum(part.offset for part in parts)
         with (
-            system_errors_translated(),
+            system_errors_translated(missing=errors.STORE_UNAVAILABLE),
             self._workspace.entry(upload.id) as data,
             self._workspace.entry(upload.id) as info,
         ):
             self.check_space(size)
             for part in parts:
-                append_file(data.descriptor, Path(part.path), part.offset, stop_requested)
+                try:
+                    append_file(data.descriptor, Path(part.path), part.offset, stop_requested)
+                except FileNotFoundError:
+                    raise UploadError(errors.INVALID_CONCAT) from None
             if self._durability != "none":
                 os.fsync(data.descriptor)
             created = self._write_info(info, replace(upload, size=size, offset=size, path=str(path)))
@@ -140,8 +150,7 @@ class FilesystemStore:
         with system_errors_translated():
             mark = self._unverified.offset(upload_id)
             if mark is not None:
-                os.ftruncate(descriptor, min(mark, os.fstat(descriptor).st_size))
-                self._unverified.remove(upload_id)
+                self._cut(upload_id, descriptor, min(mark, os.fstat(descriptor).st_size))
         return upload
 
     def declare_size(self, upload: Upload, size: int) -> Upload:
@@ -200,8 +209,14 @@ class FilesystemStore:
     def reject(self, upload: Upload, descriptor: int) -> None:
         """Throw away the bytes after the upload's offset, those of a body that failed its verification."""
         with system_errors_translated():
-            os.ftruncate(descriptor, upload.offset)
-            self._unverified.remove(upload.id)
+            self._cut(upload.id, descriptor, upload.offset)
+
+    def _cut(self, upload_id: str, descriptor: int, size: int) -> None:
+        """Cut unverified bytes off, for good before the mark on them goes."""
+        os.ftruncate(descriptor, size)
+        if self._durability != "none":
+            os.fdatasync(descriptor)
+        self._unverified.remove(upload_id)
 
     def remove(self, upload: Upload) -> None:
         """Remove an upload for good; after a crash it is whole, or gone at the next sweep."""
@@ -243,10 +258,12 @@ class FilesystemStore:
         return self.directory / (upload_id + ".info")
 
     def _read_info(self, upload_id: str) -> Upload:
-        with self._info_path(upload_id).open("rb") as file:
-            changed_at = os.fstat(file.fileno()).st_mtime
+        # Not blocking, whatever has this name.
+        with open(os.open(self._info_path(upload_id), os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
             try:
-                return replace(decode_info(file.read(), upload_id), changed_at=changed_at)
+                text = file.read() if stat.S_ISREG(status.st_mode) else b""
+                return replace(decode_info(text, upload_id), changed_at=status.st_mtime)
             except CorruptInfo as error:
                 raise UploadError(errors.INTERNAL_SERVER_ERROR, corrupt_info=str(error)) from error
 

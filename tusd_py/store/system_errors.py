@@ -24,9 +24,11 @@ def problem_of(error: OSError) -> Problem:
 
 
 @contextmanager
-def system_errors_translated() -> Iterator[None]:
+def system_errors_translated(missing: Problem = errors.UPLOAD_NOT_FOUND) -> Iterator[None]:
+    """Raise `UploadError` instead; `missing` is what a file that is not there means here."""
     try:
         yield
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "unknown")
-        raise UploadError(problem_of(error), system_error=name) from error
+        problem = missing if error.errno == errno.ENOENT else problem_of(error)
+        raise UploadError(problem, system_error=name) from error

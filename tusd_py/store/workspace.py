@@ -105,7 +105,7 @@ class Workspace:
         for path in list(self._directory.iterdir()):
             try:
                 descriptor = os.open(path, os.O_RDWR)
-            except FileNotFoundError:
+            except (FileNotFoundError, IsADirectoryError):
                 continue
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

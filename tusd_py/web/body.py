@@ -107,7 +107,8 @@ class RequestBody:
     # --- early ends ---
 
     def fail(self, error: UploadError) -> None:
-        if self.ended_early is None and not self._is_complete:
+        is_whole = self._is_complete or (self._loan is not None and not self._loan.remaining)
+        if self.ended_early is None and not is_whole:
             self.ended_early = error
 
     def interrupt(self, error: UploadError, grace: float) -> None:
@@ -143,15 +144,30 @@ class RequestBody:
         """Whether the rest is so small that the connection is worth keeping."""
         return self.length is not None and self.length <= SMALL and self.ended_early is None
 
-    async def discard(self, seconds: float, idle_seconds: float) -> None:
-        """Read on and forget, within these times, so that a client which is still sending gets to read the answer."""
+    async def discard(self, seconds: float) -> bool:
+        """Read on and forget for a while, so that a client which is still sending gets to read the answer.
+
+        Returns whether bytes came and more may come.
+        """
         await self.close()
+        has_read = False
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not self._is_complete:
-                    async with asyncio.timeout(idle_seconds):
-                        message = await self._receive()
+                    message = await self._receive()
+                    has_read = True
                     self._is_complete = message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return has_read and not self._is_complete
+
+    def watch(self) -> None:
+        """Request a stop when the client goes, for work that has no body to read."""
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._wait_for_disconnect())
+
+    async def _wait_for_disconnect(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.stop_requested = True
 
     async def close(self) -> None:
         """End the reading ahead. What was read and not taken is forgotten."""

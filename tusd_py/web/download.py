@@ -70,22 +70,22 @@ class _FileResponse(Response):
         self._in_thread = in_thread
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        position, rest = self._part.start, self._part.length
         is_gone = asyncio.create_task(_disconnect(receive))
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            position, rest = self._part.start, self._part.length
             while rest and not is_gone.done():
                 block = await self._in_thread(os.pread, self._descriptor, min(rest, BLOCK), position)
                 if not block:
                     return  # cut back meanwhile: the announced length is not reached, so the client notices
                 position, rest = position + len(block), rest - len(block)
                 await send({"type": "http.response.body", "body": block, "more_body": True})
-            if not rest:
-                await send({"type": "http.response.body", "body": b""})
         finally:
             is_gone.cancel()
             await asyncio.wait([is_gone])
             os.close(self._descriptor)
+        if not rest:
+            await send({"type": "http.response.body", "body": b""})
 
 
 async def _disconnect(receive: Receive) -> None:

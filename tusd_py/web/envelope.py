@@ -29,11 +29,9 @@ from tusd_py.web.tus import TusHandlers
 
 log = logging.getLogger("tusd_py")
 
-LINGER = 30.0
-LINGER_IDLE = 2.0
-"""Seconds that a client may go on sending after an early answer, in all and without a byte."""
-
-DRAINING_LINGER = 1.0
+LINGER_TURNS = 30
+LINGER_TURN = 1.0
+"""A client may go on sending after an early answer for so many turns of so many seconds; one without a byte ends it."""
 
 WRITE_TIMEOUTS = 2
 """Network time-outs after which a client that takes nothing of its answer is dropped (as tusd)."""
@@ -93,7 +91,7 @@ class TusEndpoint:
             await request.body.close()
 
     def _read(self, scope: Scope, receive: Receive) -> TusRequest:
-        headers = Headers(raw=list(scope["headers"]))
+        headers = Headers(raw=[(name, value.strip(b" \t")) for name, value in scope["headers"]])
         method = scope["method"]
         if method != "OPTIONS":
             method = headers.get("x-http-method-override") or method  # tus core: the real method is ignored then
@@ -178,9 +176,9 @@ class TusEndpoint:
 class _Sending:
     """One response on its way, to a client that may still be sending its request.
 
-    Closing a connection on which unread bytes arrive would destroy the answer on its way, so they are read and
-    dropped for a while first. The connection is closed also where the client was told to wait for a `100 Continue`
-    that never came (RFC 9110 10.1.1).
+    Closing a connection on which unread bytes arrive would destroy the answer on its way, so they are read and dropped
+    for a while first. It is closed also where the client waited for a `100 Continue` that never came: it may or may not
+    send the body now (RFC 9110 10.1.1).
     """
 
     def __init__(self, body: RequestBody, send: Send, is_draining: Callable[[], bool], write_timeout: float) -> None:
@@ -189,12 +187,11 @@ class _Sending:
         self._write_timeout = write_timeout
         self._is_draining = is_draining
         self._must_close = False
-        self._awaits_continue = False
 
     async def send(self, response: ASGIApp, scope: Scope, receive: Receive) -> None:
         expects_continue = any(name == b"expect" for name, _ in scope["headers"])
-        self._awaits_continue = expects_continue and not self._body.was_asked_for
-        self._must_close = self._body.is_unread and (self._awaits_continue or not self._body.can_be_skipped)
+        awaits_continue = expects_continue and not self._body.was_asked_for
+        self._must_close = self._body.is_unread and (awaits_continue or not self._body.can_be_skipped)
         try:
             await response(scope, receive, self._pass_on)
         except TimeoutError:
@@ -210,12 +207,13 @@ class _Sending:
         elif message["type"] == "http.response.start":
             headers = [*message.get("headers", []), (b"connection", b"close")]
             await self._send({**message, "headers": headers})
-        elif message.get("more_body", False) or self._awaits_continue:
+        elif message.get("more_body", False):
             await self._send(message)
         else:
             await self._send({**message, "more_body": True})
-            total = DRAINING_LINGER if self._is_draining() else LINGER
-            await self._body.discard(total, min(total, LINGER_IDLE))
+            for _ in range(LINGER_TURNS):
+                if self._is_draining() or not await self._body.discard(LINGER_TURN):
+                    break
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -226,8 +224,8 @@ def _has_right_version(request: TusRequest) -> bool:
 
 
 def _content_length(headers: Headers) -> int | None:
-    """The announced length of the body; None with chunked coding, 0 where there is no body (RFC 9112 6.3)."""
+    """The announced length of the body; None where it is not known before its end, 0 for no body (RFC 9112 6.3)."""
     if "transfer-encoding" in headers:
         return None
     text = headers.get("content-length", "0")
-    return int(text) if _CONTENT_LENGTH.fullmatch(text) else 0
+    return int(text) if _CONTENT_LENGTH.fullmatch(text) else None

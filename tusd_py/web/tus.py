@@ -130,7 +130,7 @@ class TusHandlers:
             concat_text=concat if self._options.strict else None,
         )
         url = request.url_of(upload.id)
-        await self._uploads.concatenate(upload, url)
+        await self._uploads.concatenate(upload, request.body, url)
         return Response(status_code=201, headers={"location": url})
 
     def _announced_size(self, request: TusRequest) -> int | None:
@@ -161,14 +161,14 @@ class TusHandlers:
         else:
             headers["upload-length"] = str(upload.size)
         metadata = upload.metadata_text if upload.metadata_text is not None else format_metadata(upload.metadata)
-        if metadata:
-            headers["upload-metadata"] = metadata
         if upload.is_partial:
             headers["upload-concat"] = upload.concat_text or "partial"
         if upload.parts is not None:
             rebuilt = format_concat([request.url_of(part) for part in upload.parts])
             headers["upload-concat"] = upload.concat_text or rebuilt
         response = Response(status_code=200, headers=headers | self._expiry(upload))
+        if metadata:
+            response.raw_headers.append((b"upload-metadata", metadata.encode("utf-8", "replace")))
         if request.sent_method == "HEAD":
             # The length of what GET would send, once whole; a length must not be announced for a body that does not
             # come.
