@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -185,3 +186,84 @@ def test_a_download_that_nobody_takes_ends(start: ServerStarter) -> None:
         metrics = f"http://127.0.0.1:{server.port}/metrics"
         eventually(lambda: b"tusd_connections_open 2.0" in server.request("GET", metrics).body)
         eventually(lambda: b"tusd_connections_open 1.0" in server.request("GET", metrics).body)
+
+
+@pytest.mark.parametrize("taken", [0, 65536])
+def test_a_download_that_is_broken_off_harms_nobody(server: Server, taken: int) -> None:
+    url = server.create(8_000_000)
+    server.patch(url, 0, bytes(8_000_000))
+    for _ in range(5):
+        with server.connection() as connection:
+            connection.sendall(f"GET {urlsplit(url).path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            if taken:
+                connection.recv(taken)
+    assert server.offset(url) == 8_000_000
+    eventually(lambda: len(list(Path(f"/proc/{server.pid}/fd").iterdir())) < 30)
+    assert server.terminate() == 0
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "  "])
+def test_blanks_after_a_value_are_no_part_of_it(server: Server, blank: str) -> None:
+    for size in (5, 400_000):
+        url = server.create(size)
+        head = (
+            f"PATCH {urlsplit(url).path} HTTP/1.1\r\nHost: a\r\nTus-Resumable: 1.0.0{blank}\r\nConnection: close\r\n"
+            f"Upload-Offset: 0{blank}\r\nContent-Type: application/offset+octet-stream{blank}\r\n"
+        )
+        answer = server.raw(f"{head}Content-Length: {size}{blank}\r\n\r\n".encode() + b"x" * size)
+        assert b"upload-offset: %d\r\n" % size in answer
+        assert server.offset(url) == size
+
+
+def test_requests_of_a_client_that_reads_no_answers_cost_little(start: ServerStarter) -> None:
+    server = start("-network-timeout", "1s")
+    request = b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n"
+    before = server.rss()
+    with server.connection() as connection:
+        connection.settimeout(2)
+        try:
+            for _ in range(100):
+                connection.sendall(request * 1000)
+        except OSError:
+            pass  # the server had enough of it
+        assert server.rss() - before < 32 * 1024 * 1024
+    assert server.request("OPTIONS").status == 200
+
+
+def test_many_offered_upgrades_in_a_row_are_answered(server: Server) -> None:
+    path = urlsplit(server.create(5)).path
+    request = f"HEAD {path} HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n".encode()
+    last = f"HEAD {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
+    assert server.raw(request * 60 + last).count(b"HTTP/1.1 200 ") == 61
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ("Host: a\r\nTransfer-Encoding: gzip, chunked", 501),
+        ("Host: a\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\nConnection: upgrade\r\nUpgrade: x", 501),
+        ("X: y", 400),
+        ("Host: a\r\nHost: b", 400),
+        ("Host: a\r\n" + "X: y\r\n" * 2000 + "X: y", 431),
+    ],
+)
+def test_a_head_that_cannot_be_served_is_refused(server: Server, fields: str, status: int) -> None:
+    answer = server.raw(f"PATCH /files/x HTTP/1.1\r\n{fields}\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_a_client_that_does_not_wait_for_a_continue_can_read_its_error(server: Server) -> None:
+    url = server.create(100_000_000)
+    with server.connection() as connection:
+        connection.sendall(patch_head(url, 7, 100_000_000, "Expect: 100-continue"))
+        for _ in range(100):
+            connection.sendall(bytes(1_000_000))
+        assert read_head(connection).startswith(b"HTTP/1.1 409 ")
+
+
+def test_a_newline_in_a_url_is_part_of_the_id(server: Server) -> None:
+    url = server.create(5)
+    for path in (urlsplit(url).path + "%0A", "/files/a%0Ab"):
+        answer = server.raw(f"HEAD {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 404 ")
+        assert b"tus-resumable: 1.0.0" in answer

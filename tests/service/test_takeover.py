@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -56,8 +59,6 @@ def test_a_request_that_is_about_to_end_may_end(server: Server) -> None:
 
 def test_a_lock_that_is_not_released_is_said_to_be_taken(start: ServerStarter) -> None:
     """Somebody else, who hears no messages, holds the kernel's lock."""
-    import fcntl
-
     server = start("-acquire-lock-timeout", "300ms")
     url = server.create(10)
     with server.path_of(url).open("r+b") as file:
@@ -70,3 +71,25 @@ def test_a_lock_that_is_not_released_is_said_to_be_taken(start: ServerStarter) -
             assert answer.status == 423
             assert "retry-after" in answer.headers
     assert server.patch(url, 0, b"x").status == 204
+
+
+def test_many_who_want_an_upload_are_served_in_turn(server: Server) -> None:
+    url, other = server.create(10), server.create(10)
+    with ThreadPoolExecutor(60) as pool:
+        heads = [pool.submit(server.request, "HEAD", url, TUS) for _ in range(200)]
+        assert server.offset(other) == 0
+        assert {head.result().status for head in heads} == {200}
+
+
+def test_a_stop_reaches_a_request_that_waited_for_the_upload(start: ServerStarter) -> None:
+    server = start("-shutdown-timeout", "1m")
+    url = server.create(10)
+    with server.connection() as connection:
+        with server.path_of(url).open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            connection.sendall(patch_head(url, 0, 10) + b"x")
+            eventually(lambda: "method=PATCH" in server.output())
+            server.process.send_signal(signal.SIGTERM)
+            eventually(lambda: "Received interrupt signal" in server.output())
+        assert b"HTTP/1.1 503 " in read_all(connection)
+    assert server.process.wait(20) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -74,3 +75,26 @@ def test_an_upload_is_ended_by_its_last_byte_or_by_its_removal_and_never_half(se
         assert statuses[0] in (204, 400, 404)
         assert server.request("HEAD", url, TUS).status == 404
     assert uploads_in(server.upload_dir) == []
+
+
+def test_a_state_directory_that_is_gone_is_trouble_of_ours(server: Server) -> None:
+    shutil.rmtree(server.upload_dir / ".tusd-py")
+    assert server.request("POST", headers=TUS | {"Upload-Length": "5"}).status == 503
+
+
+def test_strange_things_in_the_workspace_do_not_end_the_sweep(start: ServerStarter) -> None:
+    server = start("-expire-after", "1s")
+    (server.upload_dir / ".tusd-py" / "workspace" / "directory").mkdir()
+    url = server.create(5)
+    eventually(lambda: not server.path_of(url).exists())
+
+
+def test_rejected_bytes_are_never_shown(server: Server) -> None:
+    """One client sends bytes with a wrong checksum again and again, another one looks."""
+    url = server.create(1)
+    wrong = "sha1 " + "A" * 27 + "="
+    with ThreadPoolExecutor(4) as pool:
+        appends = [pool.submit(server.patch, url, 0, b"x", Upload_Checksum=wrong) for _ in range(100)]
+        shown = [pool.submit(server.request, "GET", url) for _ in range(300)]
+        assert {answer.result().body for answer in shown} == {b""}
+        assert {answer.result().status for answer in appends} <= {460, 400, 423}

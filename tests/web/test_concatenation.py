@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.running import CHUNK, TUS, Answer, Server, ServerStarter
+from tests.running import CHUNK, TUS, Answer, Server, ServerStarter, eventually
 from tests.web.test_creation import uploads_in
 
 
@@ -135,8 +136,6 @@ def test_the_sum_of_the_parts_is_bounded(start: ServerStarter) -> None:
 def test_a_concatenation_that_does_not_fit_on_the_disk_is_refused(server: Server) -> None:
     """A sparse part of half the free space: once fits, three times cannot."""
     one = server.create(0, Upload_Concat="partial")
-    import os
-
     status = os.statvfs(server.upload_dir)
     size = status.f_bavail * status.f_frsize // 2
     os.truncate(server.path_of(one), size)
@@ -167,3 +166,20 @@ def test_concatenation_can_be_switched_off(start: ServerStarter) -> None:
     for value in ("partial", "final;/files/x"):
         answer = server.request("POST", headers=TUS | {"Upload-Concat": value, "Upload-Length": "2"})
         assert (answer.status, answer.code) == (400, "ERR_CONCATENATION_UNSUPPORTED")
+
+
+def test_a_concatenation_that_nobody_waits_for_ends(server: Server) -> None:
+    one = server.create(0, Upload_Concat="partial")
+    size = 64 * 1024 * 1024
+    os.truncate(server.path_of(one), size)
+    info = Path(f"{server.path_of(one)}.info")
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"Size": size}))
+    before = uploads_in(server.upload_dir)
+    parts = " ".join([urlsplit(one).path] * 50)
+    with server.connection() as connection:
+        head = f"POST /files/ HTTP/1.1\r\nHost: a\r\nTus-Resumable: 1.0.0\r\nUpload-Concat: final;{parts}\r\n"
+        connection.sendall(f"{head}Content-Length: 0\r\n\r\n".encode())
+        workspace = server.upload_dir / ".tusd-py" / "workspace"
+        eventually(lambda: list(workspace.iterdir()))
+    eventually(lambda: not list(workspace.iterdir()))
+    assert uploads_in(server.upload_dir) == before

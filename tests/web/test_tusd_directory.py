@@ -115,3 +115,18 @@ def test_readers_of_info_files_need_not_know_our_key(server: Server) -> None:
     info.write_text(json.dumps(document))
     assert server.request("HEAD", url, TUS).headers["upload-metadata"] == "b Yg==,a YQ==,c"
     assert server.patch(url, 0, b"hello").status == 204
+
+
+def test_keys_that_tusd_took_are_shown_in_their_bytes(taken_over: Server) -> None:
+    written_by_tusd(taken_over.upload_dir, "foreign", b"hello ", MetaData={"ключ": "a"})
+    shown = taken_over.request("HEAD", taken_over.url + "foreign", TUS).headers["upload-metadata"]
+    assert shown.encode("latin-1").decode() == "ключ YQ=="
+
+
+def test_what_cannot_be_a_header_is_rebuilt(server: Server) -> None:
+    url = server.create(5, Upload_Metadata="a YQ==")
+    info = Path(f"{server.path_of(url)}.info")
+    document = json.loads(info.read_text())
+    document["TusdPy"]["Metadata"] = "a YQ==\r\nX: y"
+    info.write_text(json.dumps(document))
+    assert server.request("HEAD", url, TUS).headers["upload-metadata"] == "a YQ=="

@@ -49,6 +49,6 @@ class Exchange:
         return {"type": "http.disconnect"}
 
     def _is_over(self) -> bool:
-        """Nothing more comes: the client has gone, or has its answer, or has ended its half within the body."""
+        """Nothing more comes: the client has gone, or has its answer, or has ended its half of the connection."""
         cycle = self._cycle
         return cycle.disconnected or cycle.response_complete or self._connection.client_has_ended(cycle)

@@ -86,6 +86,8 @@ class UploadProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             # It gave up HTTP/1.1 for a protocol that we do not speak: read on as if that had not been offered.
+            if self._is_refused:
+                return b""
             self._resume_within_body(self._framing())
             return data[upgrade.args[0] :]
         except httptools.HttpParserError:
@@ -282,7 +284,7 @@ class UploadProtocol(HttpToolsProtocol):
             self._await_head()
 
     def client_has_ended(self, cycle: RequestResponseCycle) -> bool:
-        return self._has_ended and cycle is self.cycle and cycle.more_body
+        return self._has_ended and cycle is self.cycle
 
 
 def protocol_class(limits: ConnectionLimits) -> type[UploadProtocol]:
