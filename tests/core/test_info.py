@@ -16,15 +16,16 @@ OF_TUSD = (
     '"Path":"/srv/data/da9eb27a48fc7c3bd33a3f2652d82848","Type":"filestore"}}'
 )
 TEXTS = st.text()
+HEADERS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E))
 UPLOADS = st.builds(
     Upload,
     id=st.just(ID),
     size=st.none() | st.integers(0, 2**63 - 1),
     metadata=st.dictionaries(TEXTS, TEXTS),
-    metadata_text=st.none() | TEXTS,
+    metadata_text=st.none() | HEADERS,
     is_partial=st.booleans(),
     parts=st.none() | st.lists(TEXTS).map(tuple),
-    concat_text=st.none() | TEXTS,
+    concat_text=st.none() | HEADERS,
     path=st.text(st.characters(exclude_characters="\0")),
     created_at=st.none() | st.floats(allow_nan=False, allow_infinity=False),
 )
@@ -178,3 +179,9 @@ def test_no_text_raises_anything_but_corrupt_info(text: bytes) -> None:
     except CorruptInfo:
         return
     assert upload.size is None or upload.size >= 0
+
+
+@pytest.mark.parametrize("text", ["a\r\nX: y", "a\0", "\x1f", "ключ"])
+def test_a_text_that_cannot_be_a_header_again_is_forgotten(text: str) -> None:
+    upload = decode_info(encode_info(Upload(ID, 1, metadata_text=text, concat_text=text), ""), ID)
+    assert (upload.metadata_text, upload.concat_text) == (None, None)

@@ -118,3 +118,9 @@ def test_hidden_directories_are_not_looked_into(tmp_path: Path) -> None:
     (tmp_path / ".other" / "abc.lock").write_text("junk")
     release_foreign_locks(tmp_path)
     assert (tmp_path / ".other" / "abc.lock").exists()
+
+
+def test_a_directory_whose_name_cannot_stand_in_an_info_file_is_refused(tmp_path: Path) -> None:
+    directory = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    with pytest.raises(UnusableDirectory, match="UTF-8"):
+        prepare_directories(directory, directory / ".tusd-py", 0o775)

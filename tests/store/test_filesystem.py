@@ -487,7 +487,7 @@ def test_a_part_that_is_gone_meanwhile_leaves_nothing(tmp_path: Path) -> None:
     part = complete(store, "part", b"hello")
     store.remove(part)
     asked = Upload("final", None, parts=("part",))
-    assert problem_of(lambda: store.concatenate(asked, [part])) is errors.UPLOAD_NOT_FOUND
+    assert problem_of(lambda: store.concatenate(asked, [part])) is errors.INVALID_CONCAT
     assert files_in(tmp_path) == {}
 
 

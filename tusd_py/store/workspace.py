@@ -75,14 +75,13 @@ class Workspace:
     @contextmanager
     def entry(self, upload_id: str) -> Iterator[Entry]:
         """Make an entry; what has not been published by the end of the block is gone."""
-        path = self._new_path(upload_id)
-        descriptor = self._open_locked(path)
+        entry = self._open_locked(upload_id)
         try:
-            yield Entry(path, descriptor)
+            yield entry
         finally:
             with suppress(FileNotFoundError):
-                path.unlink()
-            os.close(descriptor)
+                entry.path.unlink()
+            os.close(entry.descriptor)
 
     @contextmanager
     def withdraw(self, published: Path, upload_id: str) -> Iterator[None]:
@@ -122,11 +121,12 @@ class Workspace:
     def _new_path(self, upload_id: str, operation: str = "") -> Path:
         return self._directory / f"{secrets.token_hex(8)}{operation}.{flat_name(upload_id)}"
 
-    def _open_locked(self, path: Path) -> int:
-        """A sweep may meet the entry between its making and its locking, and remove it: then it is made again."""
+    def _open_locked(self, upload_id: str) -> Entry:
+        """A sweep may meet the entry between its making and its locking, and remove it: then another one is made."""
         while True:
+            path = self._new_path(upload_id)
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, self._file_mode)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_nlink:
-                return descriptor
+                return Entry(path, descriptor)
             os.close(descriptor)
