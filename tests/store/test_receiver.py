@@ -63,6 +63,9 @@ class LentBody:
     def interrupt(self, error: UploadError, grace: float) -> None:
         raise NotImplementedError
 
+    def watch(self) -> None:
+        raise NotImplementedError
+
     def trailer(self, name: str) -> list[str] | None:
         raise NotImplementedError
 
