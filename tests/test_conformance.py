@@ -1,0 +1,58 @@
+"""The conformance suite against our server, in two settings, and against two servers of other people.
+
+The others have lists of known failures, and each of those must fail: so the suite is seen to be able to.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = "{python} -m tusd_py -host 127.0.0.1 -port {{port}} -upload-dir {{dir}}"
+PEERS = "conformance/peers"
+
+SERVERS = {
+    "ours with limits": (
+        "http://127.0.0.1:{port}/files/",
+        OURS + " -max-size 50000000 -expire-after 5s -network-timeout 2s",
+        ["--expiry", "5", "--idle-timeout", "2"],
+    ),
+    "ours": ("http://127.0.0.1:{port}/files/", OURS, []),
+    "@tus/server": (
+        "http://127.0.0.1:{port}/files/",
+        f"node {PEERS}/tus-node-server/server.mjs {{{{port}}}} {{{{dir}}}}",
+        ["--expiry", "5", "--known-failures", f"{PEERS}/tus-node-server/known-failures.toml"],
+    ),
+    "SeaweedFS": (
+        "http://127.0.0.1:{port}/.tus/example",
+        f"{{python}} {PEERS}/seaweedfs/seaweedfs.py {{{{port}}}} {{{{dir}}}}",
+        ["--known-failures", f"{PEERS}/seaweedfs/known-failures.toml"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_the_conformance_suite_passes(name: str, tmp_path: Path) -> None:
+    url, command, options = SERVERS[name]
+    arguments = ["--base-url", url, "--server-command", command.format(python=sys.executable), *options]
+    reports = Path(os.environ.get("TUSD_PY_REPORTS", tmp_path))
+    report = reports / f"{re.sub('[^a-z]+', '-', name.lower()).strip('-')}.md"
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "conformance", "-q", "-p", "no:cacheprovider", "--report", report, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout[-6000:]
+    summary = result.stdout.splitlines()[-1]
+    assert re.search(r"\d{3} passed", summary), summary
+    assert ("xfailed" in summary) == ("--known-failures" in options), summary
+    assert "CORE-07" in report.read_text()
