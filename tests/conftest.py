@@ -11,6 +11,10 @@ import pytest
 from tests.running import Server, ServerStarter, start_server
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the long form of tests that have one")
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[ServerStarter]:
     """Start `tusd-py` with flags; servers are killed at the end of the test and must have logged no traceback."""

@@ -28,7 +28,7 @@ log = logging.getLogger("tusd_py")
 GRACE = 0.25
 """Seconds in which a request that is wanted away may still come to its end."""
 
-_TOMBSTONES = 10_000
+_REMEMBERED = 10_000
 
 
 def new_upload_id() -> str:
@@ -63,6 +63,7 @@ class Uploads:
         self._unfinished = Unfinished(limits.max_unfinished)
         self._receiving: set[Body] = set()
         self._tombstones: OrderedDict[str, None] = OrderedDict()
+        self._settled: OrderedDict[str, None] = OrderedDict()
         self.is_draining = False
 
     def drain(self) -> None:
@@ -85,16 +86,28 @@ class Uploads:
         return upload
 
     async def head(self, upload_id: str) -> Upload:
-        """The offset from which a client is to go on: whoever still writes is asked to stop first (tus core, HEAD)."""
+        """The offset from which a client is to go on: whoever still writes is asked to stop first (tus core, HEAD).
+
+        That an upload is complete is said only when it is as durable as the policy promises, also for bytes that a
+        killed process has left.
+        """
         if self.is_draining:
             raise UploadError(errors.UPLOAD_LOCKED)
         upload = await self.find(upload_id)
-        if upload.is_complete and not self._state.is_held(upload_id):
+        if upload.is_complete and upload_id in self._settled:
             return upload
-        async with self._hold(upload) as hold:
-            upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
-            self._check_expiry(upload)
-            return upload
+        try:
+            async with self._hold(upload) as hold:
+                upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
+                self._check_expiry(upload)
+                if upload.is_complete:
+                    await self._in_thread(self._store.accept, upload, hold.descriptor, upload.offset, verified=False)
+                    _remember(self._settled, upload_id)
+        except UploadError as error:
+            # What is complete on a directory that cannot be written to is as durable as it will ever be.
+            if not (upload.is_complete and error.problem is errors.STORE_UNAVAILABLE):
+                raise
+        return upload
 
     async def open_for_reading(self, upload: Upload) -> int:
         return await self._in_thread(self._store.open_for_reading, upload)
@@ -204,6 +217,7 @@ class Uploads:
         async with self._hold(upload) as hold:
             upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
             await self._in_thread(self._store.remove, upload)
+        self._settled.pop(upload_id, None)
         if not upload.is_complete:
             self._unfinished.remove()
         self._metrics.uploads_terminated.inc()
@@ -227,9 +241,7 @@ class Uploads:
                 await self._in_thread(self._store.remove, upload)
         except UploadError:
             return True  # somebody works on it
-        self._tombstones[upload_id] = None
-        if len(self._tombstones) > _TOMBSTONES:
-            self._tombstones.popitem(last=False)
+        _remember(self._tombstones, upload_id)
         self._metrics.uploads_expired.inc()
         log.info(LogEvent("UploadExpired", id=upload_id))
         return False
@@ -270,5 +282,14 @@ class Uploads:
 
     def _count_finished(self, upload: Upload) -> None:
         self._unfinished.remove()
+        _remember(self._settled, upload.id)
         self._metrics.uploads_finished.inc()
         log.info(LogEvent("UploadFinished", id=upload.id, size=upload.size))
+
+
+def _remember(ids: OrderedDict[str, None], upload_id: str) -> None:
+    """Keep the newest ids of a kind; one that is forgotten costs a little work."""
+    ids[upload_id] = None
+    ids.move_to_end(upload_id)
+    if len(ids) > _REMEMBERED:
+        ids.popitem(last=False)

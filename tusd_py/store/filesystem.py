@@ -151,6 +151,8 @@ class FilesystemStore:
             mark = self._unverified.offset(upload_id)
             if mark is not None:
                 self._cut(upload_id, descriptor, min(mark, os.fstat(descriptor).st_size))
+            else:
+                self._unverified.remove(upload_id)  # a torn one
         return upload
 
     def declare_size(self, upload: Upload, size: int) -> Upload:
@@ -159,6 +161,8 @@ class FilesystemStore:
         with system_errors_translated(), self._workspace.entry(upload.id) as info:
             self._write_info(info, sized)
             info.replace(self._info_path(upload.id))
+            if self._durability == "each":
+                sync_directory(self._info_path(upload.id).parent)
         return sized
 
     def receiver(
