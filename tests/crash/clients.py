@@ -226,7 +226,7 @@ class Upload:
     def _next_piece(self) -> Piece:
         length = self.rng.randint(1, self.largest_piece)
         data = self.source[self.acknowledged : self.acknowledged + length]
-        is_wrong = self.check != "none" and self.rng.random() < 0.25
+        is_wrong = bool(data) and self.check != "none" and self.rng.random() < 0.25
         return Piece(self.acknowledged, data, self.is_chunked, self.check, is_wrong)
 
     def _request(
