@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -73,6 +74,17 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def _calm_collector() -> None:
+    """Look for cycles of garbage seldom, and not in what lives as long as the server.
+
+    With a thousand connections a full collection stops everything for more than 100 ms; almost nothing of ours is in
+    cycles.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 class _Server(uvicorn.Server):
     """uvicorn's server with tusd's signals: the first drains, the second exits at once with status 1."""
 
@@ -92,6 +104,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            _calm_collector()
             self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -21,7 +21,7 @@ WORTH_LENDING = 256 * 1024
 """Bytes below which a body comes quicker through `receive()`."""
 
 WORTH_WRITING = 64 * 1024
-GATHERING = 0.25
+GATHERING = 1.0
 """Bytes for which a worker thread is woken at once; fewer are gathered for so many seconds, while more are to come."""
 
 SMALL = 64 * 1024
