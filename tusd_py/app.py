@@ -6,31 +6,46 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 
+from tusd_py.core.chunks import CHUNK_UNIT, DEFAULT_TYPES
+from tusd_py.core.headers import media_type
+from tusd_py.core.links import LinkSigner
 from tusd_py.service.appending import Limits
+from tusd_py.service.chunks import ChunkLimits, Chunks
+from tusd_py.service.draining import Draining
 from tusd_py.service.expiry import Sweeper
+from tusd_py.service.files import Files, LinkTimes
+from tusd_py.service.finishing import Finishing
 from tusd_py.service.metrics import Metrics
 from tusd_py.service.threads import Threads
+from tusd_py.service.unfinished import Unfinished
 from tusd_py.service.uploads import Uploads
 from tusd_py.state.files import FilesState
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.filesystem import Durability, FilesystemStore
+from tusd_py.store.keys import load_or_create_signing_keys, read_keys
+from tusd_py.store.records import RecordStore
+from tusd_py.store.sessions import SessionStore
 from tusd_py.version import __version__
-from tusd_py.web.cors import Cors
-from tusd_py.web.download import Downloads
+from tusd_py.web.api import Api, ApiOptions
+from tusd_py.web.api_endpoint import ApiEndpoint
+from tusd_py.web.cors import API_ALLOW_HEADERS, API_EXPOSE_HEADERS, API_METHODS, Cors
+from tusd_py.web.download import DownloadOptions, Downloads
 from tusd_py.web.envelope import Handler, TusEndpoint
 from tusd_py.web.pages import Greeting, health_page, metrics_page
-from tusd_py.web.route import TusRoute
+from tusd_py.web.route import TreeRoute
 from tusd_py.web.tus import TusHandlers, TusOptions
 
 Compatibility = Literal["spec", "tusd"]
+DownloadMode = Literal["open", "signed", "off"]
 
 FILE_THREADS = 8
 BODY_THREADS = 16
@@ -49,7 +64,19 @@ def create_app(
     expire_after: float = 0.0,
     durability: Durability = "finish",
     compat: Compatibility = "spec",
+    downloads: DownloadMode = "open",
     disable_download: bool = False,
+    signing_key_file: str | os.PathLike[str] | None = None,
+    signed_url_ttl: float = 3600.0,
+    signed_url_max_ttl: float = 24 * 3600.0,
+    accel_redirect: str = "",
+    api_path: str = "/api",
+    api_key_file: str | os.PathLike[str] | None = None,
+    allowed_types: Sequence[str] | None = None,
+    chunk_size: int = 5 * 1024 * 1024,
+    chunk_max_size: int = 5 * 1024**3,
+    chunk_expire_after: float = 24 * 3600.0,
+    pipeline_concurrency: int = 2,
     disable_termination: bool = False,
     disable_concatenation: bool = False,
     min_free_space: int = 0,
@@ -77,21 +104,34 @@ def create_app(
     in another, and join `tusd_py.lifespan` to the lifespan of the outer one, else background work starts with the
     first request.
 
-    Raises `UnusableDirectory` where the upload directory cannot be used, `ValueError` for a value that makes no sense,
-    and `re.error` for a bad origin pattern.
+    An empty `api_path` switches the JSON API off. `allowed_types` are media types; without them chunk uploads are held
+    to a list of their own, and tus uploads to none.
+
+    Raises `UnusableDirectory` where the upload directory cannot be used, `UnusableKeys` for a key file that must not be
+    used, `ValueError` for a value that makes no sense, and `re.error` for a bad origin pattern.
     """
     if durability not in get_args(Durability):
         raise ValueError(f"durability must be one of {', '.join(get_args(Durability))}")
     if compat not in get_args(Compatibility):
         raise ValueError(f"compat must be one of {', '.join(get_args(Compatibility))}")
+    if downloads not in get_args(DownloadMode):
+        raise ValueError(f"downloads must be one of {', '.join(get_args(DownloadMode))}")
+    if chunk_size <= 0 or chunk_size % CHUNK_UNIT:
+        raise ValueError(f"chunk_size must be a multiple of {CHUNK_UNIT}")
     if not base_path.startswith("/"):
         raise ValueError("base_path must start with a slash")
     directory = Path(upload_dir).absolute()
     state_directory = Path(state_dir).absolute() if state_dir else directory / ".tusd-py"
     prepare_directories(directory, state_directory, dir_perms)
+    signing_keys = (
+        read_keys(Path(signing_key_file)) if signing_key_file else load_or_create_signing_keys(state_directory)
+    )
+    api_keys = read_keys(Path(api_key_file)) if api_key_file else ()
 
-    base_path = "/" + "/".join(filter(None, base_path.split("/"))) + "/"
-    base_path = "/" if base_path == "//" else base_path
+    base_path = _path_of_tree(base_path)
+    api_path = _path_of_tree(api_path).rstrip("/") if api_path else ""
+    has_downloads = downloads != "off" and not disable_download
+    tus_types = _media_types(allowed_types or ())
     metrics = Metrics()
     file_threads = Threads("file", FILE_THREADS)
     body_threads = Threads("body", BODY_THREADS)
@@ -113,15 +153,47 @@ def create_app(
         max_unfinished=max_unfinished,
         strict=compat == "spec",
     )
-    uploads = Uploads(store, state, metrics, limits, file_threads, body_threads, copy_threads)
+    records = RecordStore(state_directory, durable=durability != "none")
+    finishing = Finishing(
+        store,
+        records,
+        file_threads,
+        keeps_records=downloads == "signed" or bool(tus_types),
+        concurrency=pipeline_concurrency,
+    )
+    files = Files(store, records, LinkSigner(signing_keys), LinkTimes(signed_url_ttl, signed_url_max_ttl), file_threads)
+    threads = (file_threads, body_threads, copy_threads)
+    unfinished, draining = Unfinished(max_unfinished), Draining()
+    uploads = Uploads(store, state, metrics, limits, unfinished, finishing, draining, *threads)
+    chunks = Chunks(
+        SessionStore(state_directory, file_mode=file_perms, each_durable=durability == "each"),
+        store,
+        records,
+        state,
+        uploads,
+        finishing,
+        draining,
+        unfinished,
+        metrics,
+        ChunkLimits(
+            chunk_size=chunk_size,
+            max_size=chunk_max_size,
+            expire_after=max(chunk_expire_after, 0.0),
+            lock_timeout=limits.lock_timeout,
+            min_free_space=min_free_space,
+        ),
+        *threads,
+    )
     sweeper = Sweeper(
         store,
         uploads,
+        chunks,
+        unfinished,
         body_threads,
-        expire_after=limits.expire_after,
+        expire_after=min(filter(None, (limits.expire_after, chunk_expire_after)), default=0.0),
         look_at_uploads=bool(limits.expire_after or limits.max_unfinished),
     )
-    work = BackgroundWork(store, state, uploads, sweeper, (file_threads, body_threads, copy_threads))
+    work = BackgroundWork(state, draining, (sweeper.run, finishing.run, files.run), threads)
 
     handlers = TusHandlers(
         uploads,
@@ -131,33 +203,43 @@ def create_app(
             termination=not disable_termination,
             concatenation=not disable_concatenation,
             expiration=bool(limits.expire_after),
+            allowed_types=tus_types,
+            api_path=api_path,
         ),
         base_path,
     )
     upload_handlers: dict[str, Handler] = {"HEAD": handlers.head, "PATCH": handlers.patch}
     if not disable_termination:
         upload_handlers["DELETE"] = handlers.terminate
-    if not disable_download:
-        upload_handlers["GET"] = Downloads(uploads, body_threads).get
+    file_handlers: dict[str, Handler] = {}
+    if has_downloads:
+        download_options = DownloadOptions(
+            only_links=downloads == "signed", only_ready=bool(tus_types), accel_redirect=accel_redirect
+        )
+        download_handlers = Downloads(uploads, files, download_options, body_threads)
+        upload_handlers["GET"] = download_handlers.get
+        file_handlers = {"GET": download_handlers.get_file, "HEAD": download_handlers.get_file}
+    cors = Cors(
+        allow_origin=re.compile(cors_allow_origin),
+        allow_credentials=cors_allow_credentials,
+        allow_methods=cors_allow_methods,
+        allow_headers=cors_allow_headers,
+        max_age=cors_max_age,
+        expose_headers=cors_expose_headers,
+        is_enabled=not disable_cors,
+    )
     endpoint = TusEndpoint(
         handlers,
         {"POST": handlers.create},
         upload_handlers,
+        file_handlers,
         base_path=base_path,
-        cors=Cors(
-            allow_origin=re.compile(cors_allow_origin),
-            allow_credentials=cors_allow_credentials,
-            allow_methods=cors_allow_methods,
-            allow_headers=cors_allow_headers,
-            max_age=cors_max_age,
-            expose_headers=cors_expose_headers,
-            is_enabled=not disable_cors,
-        ),
+        cors=cors,
         metrics=metrics,
         behind_proxy=behind_proxy,
         network_timeout=network_timeout,
         on_request=work.start,
-        is_draining=lambda: uploads.is_draining,
+        is_draining=lambda: draining.has_begun,
     )
 
     routes: list[BaseRoute] = []
@@ -169,7 +251,36 @@ def create_app(
             await file_threads(store.check_space)
 
         routes.append(Route(health_path, health_page(check), methods=["GET"]))
-    routes.append(TusRoute(base_path, endpoint))
+    if api_path:
+        api = Api(
+            chunks,
+            files,
+            ApiOptions(
+                api_path=api_path,
+                base_path=base_path,
+                max_size=chunk_max_size,
+                allowed_types=_media_types(DEFAULT_TYPES if allowed_types is None else allowed_types),
+                has_downloads=has_downloads,
+                needs_key_to_mint=downloads == "signed",
+            ),
+        )
+        api_endpoint = ApiEndpoint(
+            api.routes,
+            api_keys=api_keys,
+            cors=replace(
+                cors,
+                known_methods=API_METHODS,
+                known_allow_headers=API_ALLOW_HEADERS,
+                known_expose_headers=API_EXPOSE_HEADERS,
+            ),
+            metrics=metrics,
+            behind_proxy=behind_proxy,
+            network_timeout=network_timeout,
+            on_request=work.start,
+            is_draining=lambda: draining.has_begun,
+        )
+        routes.append(TreeRoute(api_path + "/", api_endpoint))
+    routes.append(TreeRoute(base_path, endpoint))
     if show_greeting is not None:
         routes.append(Route("/{path:path}", Greeting(__version__, base_path, metrics_path, is_shown=show_greeting)))
 
@@ -192,30 +303,37 @@ async def lifespan(app: Starlette) -> AsyncIterator[Mapping[str, object]]:
         await work.close()
 
 
+def _path_of_tree(path: str) -> str:
+    """A path with one slash at its start, its end, and between its segments."""
+    return "/".join(["", *filter(None, path.split("/")), ""])
+
+
+def _media_types(types: Sequence[str]) -> frozenset[str]:
+    return frozenset(kind for text in types if (kind := media_type(text)))
+
+
 class BackgroundWork:
-    """What runs beside the requests: messages between processes, and the sweep."""
+    """What runs beside the requests: messages between processes, sweeps, and what finished uploads need."""
 
     def __init__(
         self,
-        store: FilesystemStore,
         state: FilesState,
-        uploads: Uploads,
-        sweeper: Sweeper,
-        threads: tuple[Threads, ...],
+        draining: Draining,
+        tasks: Sequence[Callable[[], Coroutine[None, None, None]]],
+        threads: Sequence[Threads],
     ) -> None:
-        self._store = store
         self._state = state
-        self._uploads = uploads
-        self._sweeper = sweeper
+        self._draining = draining
+        self._tasks = tasks
         self._threads = threads
-        self._task: asyncio.Task[None] | None = None
+        self._running: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
         """Start once; further calls do nothing."""
-        if self._task is None:
+        if self._loop is None:
             self._loop = asyncio.get_running_loop()
-            self._task = asyncio.create_task(self._run())
+            self._running = [asyncio.create_task(task()) for task in self._tasks]
             await self._state.start()
 
     def drain(self) -> None:
@@ -224,18 +342,14 @@ class BackgroundWork:
         To be called when a stop is asked for, from any thread or signal handler.
         """
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._uploads.drain)
+            self._loop.call_soon_threadsafe(self._draining.begin)
 
     async def close(self) -> None:
-        self._uploads.drain()
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        self._draining.begin()
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        if self._loop is not None:
             await self._state.close()
         for threads in self._threads:
             threads.close()
-
-    async def _run(self) -> None:
-        await self._sweeper.start()
-        await self._sweeper.run()

@@ -106,7 +106,21 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "request-completion-timeout", DURATION, 10.0, "Accepted for tusd; work that has begun is always completed"
         ),
     ),
-    "Options that tusd does not have": (
+    "Files and downloads (tusd does not have these)": (
+        Flag("api-path", TEXT, "/api", "Path under which the JSON API is served; empty switches it off"),
+        Flag("api-key-file", TEXT, "", "Keys of which the API asks one as bearer token, one a line; empty: none"),
+        Flag("allowed-types", TEXT, None, "Media types to accept, with commas; chunk uploads have a list by default"),
+        Flag("chunk-size", INTEGER, 5 * 1024 * 1024, "Bytes of a chunk, a multiple of 65536"),
+        Flag("chunk-max-size", INTEGER, 5 * 1024**3, "Largest size of a file in chunks, in bytes; 0 means no limit"),
+        Flag("chunk-expire-after", DURATION, 86400.0, "Remove unfinished chunk uploads unchanged for this long"),
+        Flag("downloads", one_of("open", "signed", "off"), "open", "Who may download: open, signed (links only), off"),
+        Flag("signing-key-file", TEXT, "", "Keys that sign links, one a line, newest last; empty: one is made"),
+        Flag("signed-url-ttl", DURATION, 3600.0, "How long a signed link is good, unless it is asked for otherwise"),
+        Flag("signed-url-max-ttl", DURATION, 86400.0, "How long a signed link may be good at most"),
+        Flag("accel-redirect", TEXT, "", "Let the proxy send ready files, from this internal location"),
+        Flag("pipeline-concurrency", INTEGER, 2, "Finished files to work on at once"),
+    ),
+    "Other options that tusd does not have": (
         Flag("state-dir", TEXT, "", 'Directory for our own files (default ".tusd-py" in the upload directory)'),
         Flag(
             "durability",
@@ -188,7 +202,7 @@ def usage(command: str) -> str:
         lines.append(f"{group}:")
         for flag in flags:
             lines.append(f"  -{flag.name} {flag.kind.name}".rstrip())
-            shows_default = flag.default not in ("", 0, False)
+            shows_default = flag.default not in ("", 0, False, None)
             default = f" (default {flag.kind.show(flag.default)})" if shows_default else ""
             lines.append(f"    \t{flag.help}{default}")
         lines.append("")

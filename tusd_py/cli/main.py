@@ -20,6 +20,7 @@ from tusd_py.cli.logs import configure_logging
 from tusd_py.server.listening import CannotListen, address_of, listen_on_path, listen_on_port
 from tusd_py.server.serving import Timeouts, raise_descriptor_limit, serve
 from tusd_py.store.directories import UnusableDirectory
+from tusd_py.store.keys import UnusableKeys
 from tusd_py.version import __version__
 
 HEALTH_PATH = "/health"
@@ -30,6 +31,8 @@ _APP_FLAGS = (
     *("dir_perms", "file_perms", "behind_proxy", "disable_cors", "cors_allow_origin", "cors_allow_credentials"),
     *("cors_allow_methods", "cors_allow_headers", "cors_max_age", "cors_expose_headers"),
     *("network_timeout", "acquire_lock_timeout", "show_greeting"),
+    *("api_path", "api_key_file", "chunk_size", "chunk_max_size", "chunk_expire_after", "downloads"),
+    *("signing_key_file", "signed_url_ttl", "signed_url_max_ttl", "accel_redirect", "pipeline_concurrency"),
 )
 """The flags that are keywords of `create_app`."""
 
@@ -115,10 +118,18 @@ def _socket_file(path: str) -> Iterator[None]:
 
 def _build(flags: Mapping[str, Any], metrics_path: str | None) -> Starlette:
     keywords = {name: flags[name] for name in _APP_FLAGS}
+    types = flags["allowed_types"]
     try:
-        return create_app(**keywords, metrics_path=metrics_path, health_path=HEALTH_PATH)
-    except UnusableDirectory as error:
+        return create_app(
+            **keywords,
+            allowed_types=None if types is None else types.split(","),
+            metrics_path=metrics_path,
+            health_path=HEALTH_PATH,
+        )
+    except (UnusableDirectory, UnusableKeys) as error:
         raise Fatal(str(error)) from error
+    except ValueError as error:
+        raise Fatal(f"a flag has a value that makes no sense: {error}") from error
     except re.error as error:
         raise Fatal(f"-cors-allow-origin is not a regular expression: {error}") from error
 

@@ -63,6 +63,36 @@ STORE_UNAVAILABLE = Problem(
     "ERR_STORE_UNAVAILABLE", 503, "the upload directory cannot be used at the moment", retry_after=5
 )
 
+# The chunk-number mode and file records.
+NOT_FOUND = Problem("ERR_NOT_FOUND", 404, "there is nothing under this path")
+METHOD_NOT_ALLOWED = Problem("ERR_METHOD_NOT_ALLOWED", 405, "this resource does not have the method")
+UNAUTHORIZED = Problem("ERR_UNAUTHORIZED", 401, "missing or unknown API key")
+INVALID_JSON = Problem("ERR_INVALID_JSON", 400, "the body is not a JSON object")
+INVALID_FIELD = Problem("ERR_INVALID_FIELD", 400, "a field is missing or has the wrong type or value")
+BODY_TOO_LARGE = Problem("ERR_BODY_TOO_LARGE", 413, "the JSON body is too large")
+TYPE_NOT_ALLOWED = Problem("ERR_TYPE_NOT_ALLOWED", 415, "files of this type are not accepted")
+LENGTH_REQUIRED = Problem("ERR_LENGTH_REQUIRED", 411, "a chunk needs a Content-Length")
+INVALID_CHUNK_NUMBER = Problem("ERR_INVALID_CHUNK_NUMBER", 400, "the file has no chunk of this number")
+INVALID_CHUNK_LENGTH = Problem("ERR_INVALID_CHUNK_LENGTH", 400, "the body is shorter than the chunk")
+CHUNK_TOO_LARGE = Problem("ERR_CHUNK_TOO_LARGE", 413, "the body is longer than the chunk")
+INVALID_CHUNK_CHECKSUM = Problem("ERR_INVALID_CHUNK_CHECKSUM", 400, "missing or invalid X-Chunk-Checksum header")
+CHUNK_CHECKSUM_MISMATCH = Problem("ERR_CHUNK_CHECKSUM_MISMATCH", 422, "the chunk does not have the announced checksum")
+FILE_CHECKSUM_MISMATCH = Problem("ERR_FILE_CHECKSUM_MISMATCH", 422, "the file does not have the announced checksum")
+CHUNK_EXISTS = Problem("ERR_CHUNK_EXISTS", 409, "this chunk is here already, with other bytes")
+CHUNKS_MISSING = Problem("ERR_CHUNKS_MISSING", 409, "not all chunks are here")
+NOT_CHUNKED = Problem("ERR_NOT_CHUNKED", 409, "this upload is not in chunks: use the tus protocol")
+UPLOAD_COMPLETE = Problem("ERR_UPLOAD_COMPLETE", 409, "the upload is complete")
+UPLOAD_FAILED = Problem("ERR_UPLOAD_FAILED", 409, "the upload has failed")
+FILE_NOT_FOUND = Problem("ERR_FILE_NOT_FOUND", 404, "file not found")
+FILE_NOT_READY = Problem("ERR_FILE_NOT_READY", 409, "the file is not ready")
+FILE_QUARANTINED = Problem("ERR_FILE_QUARANTINED", 403, "the file is quarantined")
+FILE_GONE = Problem("ERR_FILE_GONE", 410, "the file is gone")
+LINK_REQUIRED = Problem("ERR_LINK_REQUIRED", 403, "files can be had by signed links only")
+
+# Signed links.
+INVALID_QUERY = Problem("ERR_INVALID_QUERY", 400, "a parameter stands twice in the query")
+INVALID_LINK = Problem("ERR_INVALID_LINK", 403, "the link is not valid, or no longer")
+
 Evidence = int | str | None
 
 

@@ -10,7 +10,8 @@ import json
 from typing import Any
 
 from tusd_py.core.headers import LARGEST
-from tusd_py.core.uploads import Upload
+from tusd_py.core.ids import is_file_id
+from tusd_py.core.uploads import CHUNKS, TUS, Upload
 
 EXTRAS = "TusdPy"
 
@@ -20,7 +21,9 @@ class CorruptInfo(ValueError):
 
 
 def encode_info(upload: Upload, info_path: str) -> bytes:
-    extras: dict[str, Any] = {"Protocol": "tus"}
+    extras: dict[str, Any] = {"Protocol": upload.protocol}
+    if upload.file_id is not None:
+        extras["FileId"] = upload.file_id
     if upload.metadata_text is not None:
         extras["Metadata"] = upload.metadata_text
     if upload.concat_text is not None:
@@ -74,12 +77,18 @@ def decode_info(text: bytes, upload_id: str) -> Upload:
         concat_text=_header_text(extras.take("Concat", str, None)),
         path=_path(storage.take("Path", str, "")),
         created_at=extras.take("Created", float, None),
+        file_id=_file_id(extras.take("FileId", str, None)),
+        protocol=CHUNKS if extras.take("Protocol", str, TUS) == CHUNKS else TUS,
     )
 
 
 def _header_text(text: str | None) -> str | None:
     """A text that was a header, as it can be one again; any other is rebuilt."""
     return text if text is not None and text.isascii() and text.isprintable() else None
+
+
+def _file_id(text: str | None) -> str | None:
+    return text if text is not None and is_file_id(text) else None
 
 
 def _path(text: str) -> str:

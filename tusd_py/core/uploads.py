@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+TUS, CHUNKS = "tus", "chunks"
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -16,7 +18,8 @@ class Upload:
 
     What the store adds: `offset` counts the bytes that are known to be right, from the start; `path` is the data file;
     `changed_at` is the time of the newest change and `created_at` that of the creation (Unix seconds; None for uploads
-    made by tusd).
+    made by tusd). `file_id` names the file that it is or will be, where a record is kept of that; `protocol` is the way
+    it came.
     """
 
     id: str
@@ -31,6 +34,8 @@ class Upload:
     path: str = ""
     changed_at: float = 0.0
     created_at: float | None = None
+    file_id: str | None = None
+    protocol: str = TUS
 
     @property
     def is_final(self) -> bool:

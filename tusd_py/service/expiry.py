@@ -11,6 +11,8 @@ from itertools import islice
 from tusd_py.core.errors import UploadError
 from tusd_py.core.log_event import LogEvent
 from tusd_py.core.threads import InThread
+from tusd_py.service.chunks import Chunks
+from tusd_py.service.unfinished import Unfinished
 from tusd_py.service.uploads import Uploads
 from tusd_py.store.filesystem import FilesystemStore
 
@@ -32,6 +34,8 @@ class Sweeper:
         self,
         store: FilesystemStore,
         uploads: Uploads,
+        chunks: Chunks,
+        unfinished: Unfinished,
         in_thread: InThread,
         *,
         expire_after: float,
@@ -39,21 +43,20 @@ class Sweeper:
     ) -> None:
         self._store = store
         self._uploads = uploads
+        self._chunks = chunks
+        self._unfinished = unfinished
         self._in_thread = in_thread
         self._look_at_uploads = look_at_uploads
         self.interval = max(SHORTEST_INTERVAL, min(LONGEST_INTERVAL, (expire_after or LONGEST_INTERVAL) / 2))
 
-    async def start(self) -> None:
-        """What is due at start: the traces of a crash, and the number of unfinished uploads."""
-        await self._sweep_workspace()
-        await self._look_at_all(is_removing=False)
-
     async def run(self) -> None:
         """Sweep for ever; trouble with the directory is logged and tried again after the next interval."""
+        is_first = True
         while True:
-            await asyncio.sleep(self.interval)
             await self._sweep_workspace()
-            await self._look_at_all(is_removing=True)
+            await self._look_at_all(is_removing=not is_first)
+            is_first = False
+            await asyncio.sleep(self.interval)
 
     async def _sweep_workspace(self) -> None:
         with _trouble_logged():
@@ -61,16 +64,20 @@ class Sweeper:
 
     async def _look_at_all(self, *, is_removing: bool) -> None:
         """Count what is unfinished, and remove what has expired."""
-        if not self._look_at_uploads:
-            return
+        with _trouble_logged():
+            unfinished = await self._chunks.count_unfinished(expire=is_removing)
+            if self._look_at_uploads:
+                unfinished += await self._count_unfinished_uploads(is_removing=is_removing)
+                self._unfinished.recount(unfinished)
+
+    async def _count_unfinished_uploads(self, *, is_removing: bool) -> int:
         unfinished = 0
         ids = self._store.upload_ids()
-        with _trouble_logged():
-            while batch := await self._in_thread(_take, ids, _BATCH):
-                for upload_id in batch:
-                    with suppress(UploadError):  # gone or unreadable by now
-                        unfinished += await self._uploads.is_unfinished(upload_id, expire=is_removing)
-            self._uploads.recount_unfinished(unfinished)
+        while batch := await self._in_thread(_take, ids, _BATCH):
+            for upload_id in batch:
+                with suppress(UploadError):  # gone or unreadable by now
+                    unfinished += await self._uploads.is_unfinished(upload_id, expire=is_removing)
+        return unfinished
 
 
 @contextmanager

@@ -8,14 +8,18 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from tusd_py.core import errors, rules
 from tusd_py.core.body import Body
 from tusd_py.core.errors import UploadError
 from tusd_py.core.log_event import LogEvent
+from tusd_py.core.records import new_file_id
 from tusd_py.core.rules import Append
 from tusd_py.core.uploads import Upload
 from tusd_py.service.appending import Appender, Limits
+from tusd_py.service.draining import Draining
+from tusd_py.service.finishing import Finishing
 from tusd_py.service.metrics import Metrics
 from tusd_py.service.receiving import receive_body
 from tusd_py.service.threads import Threads
@@ -48,6 +52,9 @@ class Uploads:
         state: State,
         metrics: Metrics,
         limits: Limits,
+        unfinished: Unfinished,
+        finishing: Finishing,
+        draining: Draining,
         file_threads: Threads,
         body_threads: Threads,
         copy_threads: Threads,
@@ -60,17 +67,11 @@ class Uploads:
         self._in_body_thread = body_threads
         self._in_copy_thread = copy_threads
         self._appender = Appender(store, limits)
-        self._unfinished = Unfinished(limits.max_unfinished)
-        self._receiving: set[Body] = set()
+        self._unfinished = unfinished
+        self._finishing = finishing
+        self._draining = draining
         self._tombstones: OrderedDict[str, None] = OrderedDict()
         self._settled: OrderedDict[str, None] = OrderedDict()
-        self.is_draining = False
-
-    def drain(self) -> None:
-        """Take nothing new, and end the bodies that are being received; what they brought is kept."""
-        self.is_draining = True
-        for body in tuple(self._receiving):
-            body.interrupt(UploadError(errors.SERVER_SHUTDOWN), 0)
 
     # --- looking ---
 
@@ -91,7 +92,7 @@ class Uploads:
         That an upload is complete is said only when it is as durable as the policy promises, also for bytes that a
         killed process has left.
         """
-        if self.is_draining:
+        if self._draining.has_begun:
             raise UploadError(errors.UPLOAD_LOCKED)
         upload = await self.find(upload_id)
         if upload.is_complete and upload_id in self._settled:
@@ -102,12 +103,24 @@ class Uploads:
                 self._check_expiry(upload)
                 if upload.is_complete:
                     await self._in_thread(self._store.accept, upload, hold.descriptor, upload.offset, verified=False)
+                    upload = await self._finish(upload)
                     _remember(self._settled, upload_id)
         except UploadError as error:
             # What is complete on a directory that cannot be written to is as durable as it will ever be.
             if not (upload.is_complete and error.problem is errors.STORE_UNAVAILABLE):
                 raise
         return upload
+
+    async def finished(self, upload_id: str) -> Upload:
+        """A complete upload with the file that it has become. Raises 409 for one that is not complete."""
+        upload = await self.find(upload_id)
+        if not upload.is_complete or upload.is_partial:
+            raise UploadError(errors.FILE_NOT_READY, status="uploading")
+        if await self._finishing.has_record(upload):
+            return upload
+        async with self._hold(upload) as hold:
+            upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
+            return await self._finishing.finish(upload)
 
     async def open_for_reading(self, upload: Upload) -> int:
         return await self._in_thread(self._store.open_for_reading, upload)
@@ -122,7 +135,7 @@ class Uploads:
 
         An upload whose body is refused is not left behind; one whose body broke off is, with the bytes that came.
         """
-        self._refuse_when_draining()
+        self._draining.refuse_new()
         if upload.size is not None:
             rules.check_size(upload.size, self._limits.max_size)
         if append is not None:
@@ -130,10 +143,11 @@ class Uploads:
         self._unfinished.check()
         if self._limits.min_free_space:
             await self._in_thread(self._store.check_space, upload.size or 0)
-        created = await self._in_thread(self._store.create, upload)
+        created = await self._in_thread(self._store.create, self._named(upload))
         self._unfinished.add()
         self._count_created(created, url)
         if created.is_complete:
+            created = await self._finish(created)
             self._count_finished(created)
         if append is None:
             return created
@@ -149,15 +163,19 @@ class Uploads:
 
         The work ends when the client goes.
         """
-        self._refuse_when_draining()
+        self._draining.refuse_new()
         ids = upload.parts or ()
         found = {part: await self._find_part(part) for part in dict.fromkeys(ids)}
         parts = [found[part] for part in ids]
         rules.final_size(parts, partial_only=self._limits.strict, max_size=self._limits.max_size)
         body.watch()
         final = await self._in_copy_thread(
-            self._store.concatenate, upload, parts, stop_requested=lambda: self.is_draining or body.stop_requested
+            self._store.concatenate,
+            self._named(upload),
+            parts,
+            stop_requested=lambda: self._draining.has_begun or body.stop_requested,
         )
+        final = await self._finish(final)
         self._count_created(final, url)
         self._metrics.uploads_finished.inc()
         log.info(LogEvent("UploadFinished", id=final.id, size=final.size))
@@ -179,25 +197,22 @@ class Uploads:
         Of a body that ends early the received bytes are kept, unless they had to be verified; then its reason is
         raised.
         """
-        self._refuse_when_draining()
+        self._draining.refuse_new()
         interrupted = UploadError(errors.UPLOAD_INTERRUPTED)
         async with self._hold(upload, wanting=body, error=interrupted) as hold:
             writing = await self._in_thread(self._appender.begin, upload.id, hold.descriptor, append, body.length)
             receiver = writing.receiver
             log.info(LogEvent("ChunkWriteStart", id=upload.id, maxSize=receiver.limit, offset=receiver.start))
             refused: UploadError | None = None
-            self._receiving.add(body)
-            if self.is_draining:
-                body.interrupt(UploadError(errors.SERVER_SHUTDOWN), 0)
             try:
-                await receive_body(receiver, body, self._in_body_thread)
+                with self._draining.receiving(body):
+                    await receive_body(receiver, body, self._in_body_thread)
             except UploadError as error:
                 refused = error
-            finally:
-                self._receiving.discard(body)
             ended_early = refused or body.ended_early
             trailer = body.trailer("upload-checksum") if append.checksum_in_trailer else None
             after = await self._in_thread(self._appender.settle, writing, ended_early, trailer)
+            after = await self._finish(after)
         self._metrics.bytes_received.inc(receiver.position - receiver.start)
         log.info(LogEvent("ChunkWriteComplete", id=upload.id, bytesWritten=receiver.position - receiver.start))
         if after.is_complete and not writing.before.is_complete:
@@ -216,6 +231,8 @@ class Uploads:
         upload = await self.find(upload_id)
         async with self._hold(upload) as hold:
             upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
+            if upload.file_id is not None:
+                await self._finishing.forget(upload.file_id)
             await self._in_thread(self._store.remove, upload)
         self._settled.pop(upload_id, None)
         if not upload.is_complete:
@@ -241,7 +258,7 @@ class Uploads:
                 await self._in_thread(self._store.remove, upload)
         except UploadError:
             return True  # somebody works on it
-        _remember(self._tombstones, upload_id)
+        self.remember_expired(upload_id)
         self._metrics.uploads_expired.inc()
         log.info(LogEvent("UploadExpired", id=upload_id))
         return False
@@ -250,8 +267,9 @@ class Uploads:
         expires_at = self.expires_at(upload)
         return expires_at is not None and time.time() >= expires_at
 
-    def recount_unfinished(self, count: int) -> None:
-        self._unfinished.recount(count)
+    def remember_expired(self, upload_id: str) -> None:
+        """From now on the upload is answered with 410."""
+        _remember(self._tombstones, upload_id)
 
     # --- what all of them do ---
 
@@ -269,12 +287,21 @@ class Uploads:
         async with self._state.hold(upload.id, upload.path, timeout=timeout, on_wanted=on_wanted) as hold:
             yield hold
 
+    def _named(self, upload: Upload) -> Upload:
+        """The upload with the id of the file that it will be, where a record is kept of each."""
+        return replace(upload, file_id=new_file_id()) if self._is_to_be_file(upload) else upload
+
+    async def _finish(self, upload: Upload) -> Upload:
+        """Make sure that what happens to a complete upload next will happen; before the answer, under the hold."""
+        if upload.is_complete and self._is_to_be_file(upload):
+            return await self._finishing.finish(upload)
+        return upload
+
+    def _is_to_be_file(self, upload: Upload) -> bool:
+        return self._finishing.keeps_records and not upload.is_partial
+
     def _check_expiry(self, upload: Upload) -> None:
         rules.check_expiry(upload, self._limits.expire_after, time.time())
-
-    def _refuse_when_draining(self) -> None:
-        if self.is_draining:
-            raise UploadError(errors.SERVER_SHUTDOWN)
 
     def _count_created(self, upload: Upload, url: str) -> None:
         self._metrics.uploads_created.inc()

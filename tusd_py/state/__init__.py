@@ -27,9 +27,18 @@ class State(Protocol):
     """Holds on uploads, by key (the upload id)."""
 
     def hold(
-        self, key: str, path: str, *, shared: bool = False, timeout: float, on_wanted: Callable[[], None] | None = None
+        self,
+        key: str,
+        path: str,
+        *,
+        shared: bool = False,
+        slot: int | None = None,
+        timeout: float,
+        on_wanted: Callable[[], None] | None = None,
     ) -> AbstractAsyncContextManager[Hold]:
         """Hold an upload, alone or `shared`, from the moment the block is entered to its end.
+
+        With a `slot` only this one of the places that the file at `path` stands for is held.
 
         Who holds it otherwise is asked to stop. `on_wanted` is called, on the event loop and possibly more than once,
         when a newcomer asks us to. Raises 423 ERR_UPLOAD_LOCKED after `timeout` seconds (0: at once, and nobody is

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import struct
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -20,6 +21,8 @@ POLL_INTERVAL = 0.25
 """Seconds between two looks at a lock that is held; a message usually ends the wait earlier."""
 
 _WANTED, _FREE = "wanted", "free"
+_FLOCK = "hhqqi4x"
+"""`struct flock`: type, whence, start, length, process."""
 
 
 class FilesState:
@@ -50,9 +53,18 @@ class FilesState:
 
     @asynccontextmanager
     async def hold(
-        self, key: str, path: str, *, shared: bool = False, timeout: float, on_wanted: Callable[[], None] | None = None
+        self,
+        key: str,
+        path: str,
+        *,
+        shared: bool = False,
+        slot: int | None = None,
+        timeout: float,
+        on_wanted: Callable[[], None] | None = None,
     ) -> AsyncIterator[Hold]:
-        lock = _Lock(path, shared)
+        lock = _Lock(path, shared, slot)
+        if slot is not None:
+            key = f"{key}#{slot}"
         holder = _Holder(on_wanted)
         try:
             await self._acquire(key, lock, timeout)
@@ -144,25 +156,37 @@ class _Holder:
 
 
 class _Lock:
-    """A kernel lock on the file that has this name; what a worker thread has opened is never lost to a cancellation."""
+    """A kernel lock on the file that has this name, or on one byte of it (`slot`).
 
-    def __init__(self, path: str, shared: bool) -> None:
+    What a worker thread has opened is never lost to a cancellation.
+    """
+
+    def __init__(self, path: str, shared: bool, slot: int | None) -> None:
         self.descriptor = -1
         self._path = path
         self._operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
+        self._slot = slot
 
     def take(self) -> bool:
         """Whether the lock is ours now; not while somebody else has it."""
         while True:
             self.descriptor = os.open(self._path, os.O_RDWR)
             try:
-                fcntl.flock(self.descriptor, self._operation)
+                self._lock()
                 if os.path.samestat(os.fstat(self.descriptor), os.stat(self._path)):
                     return True
                 self.release()
             except BlockingIOError:
                 self.release()
                 return False
+
+    def _lock(self) -> None:
+        if self._slot is None:
+            fcntl.flock(self.descriptor, self._operation)
+        else:
+            # Belongs to the open file, as a flock does, and not to the process.
+            region = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, self._slot, 1, 0)
+            fcntl.fcntl(self.descriptor, fcntl.F_OFD_SETLK, region)
 
     def release(self) -> None:
         descriptor, self.descriptor = self.descriptor, -1

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-STATE_SUBDIRECTORIES = ("workspace", "unverified", "run")
+STATE_SUBDIRECTORIES = {
+    **dict.fromkeys(("workspace", "unverified", "run", "chunks", "pending", "files"), 0o700),
+    "public": 0o755,
+}
+"""What is in the state directory, with its modes; a server at the edge may read what is public."""
 
 
 class UnusableDirectory(Exception):
@@ -27,8 +31,8 @@ def prepare_directories(directory: Path, state_directory: Path, directory_mode: 
     try:
         os.makedirs(directory, directory_mode, exist_ok=True)
         os.makedirs(state_directory, 0o711, exist_ok=True)
-        for name in STATE_SUBDIRECTORIES:
-            os.makedirs(state_directory / name, 0o700, exist_ok=True)
+        for name, mode in STATE_SUBDIRECTORIES.items():
+            os.makedirs(state_directory / name, mode, exist_ok=True)
     except OSError as error:
         raise UnusableDirectory(f"unable to create directory: {error}") from error
     if directory.stat().st_dev != state_directory.stat().st_dev:

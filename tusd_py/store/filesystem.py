@@ -22,7 +22,7 @@ from tusd_py.store.data_files import claimed_data_file, make_parents, remove_unp
 from tusd_py.store.receiver import Receiver
 from tusd_py.store.system_errors import system_errors_translated
 from tusd_py.store.unverified import UnverifiedMarks
-from tusd_py.store.workspace import Entry, Workspace, sync_directory
+from tusd_py.store.workspace import Entry, Workspace, sync_directory, sync_file
 
 Durability = Literal["none", "finish", "each"]
 """What a success answer promises beyond a killed process: nothing more, that a complete upload survives the loss of
@@ -95,6 +95,14 @@ class FilesystemStore:
         with system_errors_translated():
             return os.open(upload.path, os.O_RDONLY)
 
+    def has_bytes(self, path: str, size: int) -> bool:
+        """Whether a file is there with the size it is known to have."""
+        with system_errors_translated():
+            try:
+                return os.stat(path).st_size == size
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+
     # --- creating ---
 
     def create(self, upload: Upload) -> Upload:
@@ -133,14 +141,38 @@ class FilesystemStore:
             created = self._write_info(info, replace(upload, size=size, offset=size, path=str(path)))
             make_parents(path, self._directory_mode)
             data.link(path)
-            try:
-                info.link(self._info_path(upload.id))
-            except OSError:
-                path.unlink(missing_ok=True)
-                raise
-            if self._durability != "none":
-                sync_directory(path.parent)
+            self._publish_info(info, upload.id, path)
         return created
+
+    def adopt(self, upload: Upload, source: Path) -> Upload:
+        """Make a complete upload of a file that is whole, without copying it; the file keeps its own name as well.
+
+        Durable by policy. After a crash it is called again, and goes on from what is there.
+        """
+        path = self._data_path(upload.id)
+        with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry(upload.id) as info:
+            created = self._write_info(info, replace(upload, size=upload.offset, path=str(path)))
+            if self._info_path(upload.id).exists():
+                return created
+            if self._durability != "none":
+                sync_file(source)
+            make_parents(path, self._directory_mode)
+            with suppress(FileExistsError):
+                os.link(source, path)
+            if not os.path.samefile(source, path):
+                raise UploadError(errors.UPLOAD_EXISTS)
+            self._publish_info(info, upload.id, path)
+        return created
+
+    def _publish_info(self, info: Entry, upload_id: str, path: Path) -> None:
+        """Let an upload appear whose data is there; without its `.info` the data is garbage."""
+        try:
+            info.link(self._info_path(upload_id))
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        if self._durability != "none":
+            sync_directory(path.parent)
 
     # --- writing, under the upload's lock ---
 
@@ -158,12 +190,21 @@ class FilesystemStore:
     def declare_size(self, upload: Upload, size: int) -> Upload:
         """Write down the length of a deferred upload (tus creation-defer-length)."""
         sized = replace(upload, size=size)
-        with system_errors_translated(), self._workspace.entry(upload.id) as info:
-            self._write_info(info, sized)
-            info.replace(self._info_path(upload.id))
-            if self._durability == "each":
-                sync_directory(self._info_path(upload.id).parent)
+        self._rewrite_info(sized, durable=self._durability == "each")
         return sized
+
+    def name_file(self, upload: Upload, file_id: str) -> Upload:
+        """Write down which file a complete upload is."""
+        named = replace(upload, file_id=file_id)
+        self._rewrite_info(named, durable=self._durability != "none")
+        return named
+
+    def _rewrite_info(self, upload: Upload, *, durable: bool) -> None:
+        with system_errors_translated(), self._workspace.entry(upload.id) as info:
+            self._write_info(info, upload)
+            info.replace(self._info_path(upload.id))
+            if durable:
+                sync_directory(self._info_path(upload.id).parent)
 
     def receiver(
         self, upload: Upload, descriptor: int, limit: int, *, hold_back: bool, algorithm: str | None, verified: bool

@@ -21,6 +21,10 @@ EXPOSE_HEADERS = (
     "Upload-Draft-Interop-Version, Upload-Expires, Tus-Checksum-Algorithm, Retry-After, Link"
 )
 
+API_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+API_ALLOW_HEADERS = "Authorization, Content-Type, X-Chunk-Checksum"
+API_EXPOSE_HEADERS = "Retry-After"
+
 
 @dataclass(frozen=True, slots=True)
 class Cors:
@@ -36,6 +40,9 @@ class Cors:
     max_age: str = "86400"
     expose_headers: str = ""
     is_enabled: bool = True
+    known_methods: str = METHODS
+    known_allow_headers: str = ALLOW_HEADERS
+    known_expose_headers: str = EXPOSE_HEADERS
 
     def allows(self, origin: str | None) -> bool:
         return not self.is_enabled or origin is None or self.allow_origin.search(origin) is not None
@@ -48,11 +55,11 @@ class Cors:
         if self.allow_credentials:
             headers["access-control-allow-credentials"] = "true"
         if is_preflight:
-            headers["access-control-allow-methods"] = _with(METHODS, self.allow_methods)
-            headers["access-control-allow-headers"] = _with(ALLOW_HEADERS, self.allow_headers)
+            headers["access-control-allow-methods"] = _with(self.known_methods, self.allow_methods)
+            headers["access-control-allow-headers"] = _with(self.known_allow_headers, self.allow_headers)
             headers["access-control-max-age"] = self.max_age
         else:
-            headers["access-control-expose-headers"] = _with(EXPOSE_HEADERS, self.expose_headers)
+            headers["access-control-expose-headers"] = _with(self.known_expose_headers, self.expose_headers)
         return headers
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from tusd_py.core import errors
 from tusd_py.core.disposition import content_disposition, content_type
+from tusd_py.core.errors import UploadError
 from tusd_py.core.ranges import (
     ByteRange,
     Conditions,
@@ -19,8 +23,11 @@ from tusd_py.core.ranges import (
     parse_range,
     range_applies,
 )
+from tusd_py.core.records import FileRecord
 from tusd_py.core.threads import InThread
-from tusd_py.core.uploads import Upload
+from tusd_py.core.uploads import CHUNKS
+from tusd_py.service.files import Files
+from tusd_py.service.finishing import edge_headers
 from tusd_py.service.uploads import Uploads
 from tusd_py.web.request import TusRequest
 
@@ -29,31 +36,86 @@ BLOCK = 1024 * 1024
 RawHeaders = list[tuple[bytes, bytes]]
 
 
-class Downloads:
-    """Sends what counts of an upload, unfinished ones included (as tusd); takes no lock."""
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What is sent: `size` bytes, changed last at `changed_at` (Unix seconds), as what a browser is to take them."""
 
-    def __init__(self, uploads: Uploads, in_thread: InThread) -> None:
+    size: int
+    changed_at: float
+    type: str
+    disposition: str
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadOptions:
+    """How bytes may be had.
+
+    With `only_links` by signed links only; with `only_ready`, of tus uploads too, only what has become a ready file.
+    `accel_redirect` is the internal location of a front server that sends the bytes itself; empty for none.
+    """
+
+    only_links: bool = False
+    only_ready: bool = False
+    accel_redirect: str = ""
+
+
+class Downloads:
+    """Sends uploads by their id, unfinished ones included (as tusd), and files by signed links; takes no lock."""
+
+    def __init__(self, uploads: Uploads, files: Files, options: DownloadOptions, in_thread: InThread) -> None:
         self._uploads = uploads
+        self._files = files
+        self._options = options
         self._in_thread = in_thread
 
     async def get(self, request: TusRequest) -> Response:
+        """An upload; who knows its id may do everything with it, so there is no signature to check."""
+        if self._options.only_links or _has_signature(request.query):
+            raise UploadError(errors.LINK_REQUIRED)
         upload = await self._uploads.find(request.upload_id)
+        if upload.protocol == CHUNKS or self._options.only_ready:
+            upload = await self._uploads.finished(upload.id)
+            return await self._send_file(request, await self._files.load_ready(upload.file_id or ""))
+        kind, disposition = content_type(upload.metadata), content_disposition(upload.metadata)
+        content = _Content(upload.offset, upload.changed_at, kind, disposition)
+        return await self._send(request, content, lambda: self._uploads.open_for_reading(upload))
+
+    async def get_file(self, request: TusRequest) -> Response:
+        """A file, to who has a link to it (also HEAD)."""
+        self._files.verify(request.upload_id, request.query)
+        return await self._send_file(request, await self._files.load_ready(request.upload_id))
+
+    async def _send_file(self, request: TusRequest, record: FileRecord) -> Response:
+        headers = edge_headers(record)
+        content = _Content(record.size, record.completed_at, headers["type"], headers["disposition"])
+        if self._options.accel_redirect and await self._files.is_public(record.id):
+            raw = [(b"x-accel-redirect", (self._options.accel_redirect + record.id).encode())]
+            return _with_headers(Response(), raw + _content_headers(content))
+        return await self._send(request, content, lambda: self._files.open_for_reading(record))
+
+    async def _send(self, request: TusRequest, content: _Content, open_file: Callable[[], Awaitable[int]]) -> Response:
         conditions = _conditions(request.headers)
-        status = failed_condition(conditions, upload.changed_at)
+        status = failed_condition(conditions, content.changed_at)
         if status is not None:
-            return _with_headers(Response(status_code=status), [(b"last-modified", _date(upload))])
-        header = request.headers.get("range") if range_applies(conditions, upload.changed_at) else None
-        wanted = parse_range(header, upload.offset)
+            return _with_headers(Response(status_code=status), [(b"last-modified", _date(content))])
+        header = request.headers.get("range") if range_applies(conditions, content.changed_at) else None
+        wanted = parse_range(header, content.size)
         if isinstance(wanted, RangeError):
-            return _unsatisfiable(wanted, upload.offset)
-        sent = wanted or ByteRange(0, upload.offset)
-        headers = _file_headers(upload, sent.length)
+            return _unsatisfiable(wanted, content.size)
+        sent = wanted or ByteRange(0, content.size)
+        headers = [
+            *_content_headers(content),
+            (b"content-length", b"%d" % sent.length),
+            (b"accept-ranges", b"bytes"),
+            (b"last-modified", _date(content)),
+        ]
         if wanted is not None:
             last = wanted.start + wanted.length - 1
-            headers.append((b"content-range", b"bytes %d-%d/%d" % (wanted.start, last, upload.offset)))
-        descriptor = await self._uploads.open_for_reading(upload)
+            headers.append((b"content-range", b"bytes %d-%d/%d" % (wanted.start, last, content.size)))
         status_code = 200 if wanted is None else 206
-        return _FileResponse(status_code, headers, descriptor, sent, self._in_thread)
+        if request.method == "HEAD":
+            return _head_only(status_code, headers)
+        return _FileResponse(status_code, headers, await open_file(), sent, self._in_thread)
 
 
 class _FileResponse(Response):
@@ -94,15 +156,22 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-def _file_headers(upload: Upload, length: int) -> RawHeaders:
+def _content_headers(content: _Content) -> RawHeaders:
     """Values out of metadata are bytes that may go beyond Latin-1, as Go sends them."""
     return [
-        (b"content-type", _printable(content_type(upload.metadata))),
-        (b"content-disposition", _printable(content_disposition(upload.metadata))),
-        (b"content-length", b"%d" % length),
-        (b"accept-ranges", b"bytes"),
-        (b"last-modified", _date(upload)),
+        (b"content-type", _printable(content.type)),
+        (b"content-disposition", _printable(content.disposition)),
     ]
+
+
+def _head_only(status_code: int, headers: RawHeaders) -> Response:
+    response = Response(status_code=status_code)
+    response.raw_headers = headers
+    return response
+
+
+def _has_signature(query: str) -> bool:
+    return any(pair.partition("=")[0] == "sig" for pair in query.split("&"))
 
 
 def _unsatisfiable(error: RangeError, size: int) -> Response:
@@ -127,8 +196,8 @@ def _with_headers(response: Response, headers: RawHeaders) -> Response:
     return response
 
 
-def _date(upload: Upload) -> bytes:
-    return http_date(upload.changed_at).encode()
+def _date(content: _Content) -> bytes:
+    return http_date(content.changed_at).encode()
 
 
 def _printable(value: str) -> bytes:

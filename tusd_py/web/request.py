@@ -1,13 +1,19 @@
-"""A request to the tus resources, as its handlers see it."""
+"""A request to the tus resources, as its handlers see it; and what is read of every request alike."""
 
 from __future__ import annotations
 
+import re
+import secrets
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 
 from tusd_py.core.errors import Problem, UploadError
+from tusd_py.core.log_event import request_attributes
 from tusd_py.web.body import RequestBody
+
+_LONGEST_REQUEST_ID = 36
+_CONTENT_LENGTH = re.compile(r"[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +27,7 @@ class TusRequest:
     method: str
     sent_method: str
     upload_id: str
+    query: str
     base_url: str
     headers: Headers
     body: RequestBody
@@ -34,3 +41,17 @@ class TusRequest:
 
     def url_of(self, upload_id: str) -> str:
         return self.base_url + upload_id
+
+
+def identify_request(method: str, path: str, headers: Headers) -> None:
+    """Let every log event of this request carry what it is; the id is the client's, if it sent one."""
+    request_id = headers.get("x-request-id", "")[:_LONGEST_REQUEST_ID] or secrets.token_hex(8)
+    request_attributes.set((("method", method), ("path", path), ("requestId", request_id)))
+
+
+def content_length(headers: Headers) -> int | None:
+    """The announced length of the body; None where it is not known before its end, 0 for no body (RFC 9112 6.3)."""
+    if "transfer-encoding" in headers:
+        return None
+    text = headers.get("content-length", "0")
+    return int(text) if _CONTENT_LENGTH.fullmatch(text) else None

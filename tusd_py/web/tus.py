@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
 
 from tusd_py.core import errors
+from tusd_py.core.chunks import check_type
 from tusd_py.core.digests import ALGORITHMS
 from tusd_py.core.errors import UploadError
 from tusd_py.core.headers import (
@@ -23,6 +25,7 @@ from tusd_py.core.headers import (
     parse_metadata_as_tusd,
 )
 from tusd_py.core.ranges import http_date
+from tusd_py.core.records import claimed_type
 from tusd_py.core.rules import Append
 from tusd_py.core.uploads import Upload
 from tusd_py.service.uploads import Uploads, new_upload_id
@@ -34,7 +37,8 @@ from tusd_py.web.request import TusRequest
 class TusOptions:
     """What the operator allows.
 
-    `strict` decides for the spec where tusd is more lenient, `max_size` 0 means no limit.
+    `strict` decides for the spec where tusd is more lenient, `max_size` 0 means no limit, and no `allowed_types` that
+    all are. With an `api_path`, an upload that has become a file says where that is described.
     """
 
     max_size: int = 0
@@ -43,6 +47,8 @@ class TusOptions:
     concatenation: bool = True
     expiration: bool = False
     trailers: bool = False
+    allowed_types: frozenset[str] = frozenset()
+    api_path: str = ""
 
 
 class TusHandlers:
@@ -88,6 +94,8 @@ class TusHandlers:
             return await self._concatenate(request, concat or "", references)
         size = self._announced_size(request)
         metadata, metadata_text = self._metadata(request)
+        if concat is None:
+            self._check_type(metadata)
         has_chunk = self._is_tus_body(request)
         if not has_chunk and self._options.strict and await _has_bytes(request):
             raise UploadError(errors.INVALID_CONTENT_TYPE)
@@ -106,7 +114,7 @@ class TusHandlers:
         headers = {"location": url}
         if append is not None:
             headers["upload-offset"] = str(created.offset)
-        return Response(status_code=201, headers=headers | self._expiry(created))
+        return Response(status_code=201, headers=headers | self._expiry(created) | self._described_by(created))
 
     async def _concatenate(self, request: TusRequest, concat: str, references: tuple[str, ...]) -> Response:
         """A final upload takes its length from its parts and no bytes of its own."""
@@ -121,6 +129,7 @@ class TusHandlers:
         else:
             parts = tuple(upload_id_as_tusd(reference, self._base_path) for reference in references)
         metadata, metadata_text = self._metadata(request)
+        self._check_type(metadata)
         upload = Upload(
             id=new_upload_id(),
             size=None,
@@ -130,8 +139,8 @@ class TusHandlers:
             concat_text=concat if self._options.strict else None,
         )
         url = request.url_of(upload.id)
-        await self._uploads.concatenate(upload, request.body, url)
-        return Response(status_code=201, headers={"location": url})
+        final = await self._uploads.concatenate(upload, request.body, url)
+        return Response(status_code=201, headers={"location": url} | self._described_by(final))
 
     def _announced_size(self, request: TusRequest) -> int | None:
         length = request.header("upload-length", errors.INVALID_UPLOAD_LENGTH)
@@ -193,7 +202,8 @@ class TusHandlers:
             **self._checksum(request),
         )
         appended = await self._uploads.append(upload, append, request.body)
-        return Response(status_code=204, headers={"upload-offset": str(appended.offset)} | self._expiry(appended))
+        headers = {"upload-offset": str(appended.offset)} | self._expiry(appended) | self._described_by(appended)
+        return Response(status_code=204, headers=headers)
 
     # --- DELETE (tus termination) ---
 
@@ -215,6 +225,17 @@ class TusHandlers:
         if in_trailer and (text is not None or request.body.trailer("upload-checksum") is None):
             raise UploadError(errors.INVALID_CHECKSUM)
         return {"checksum": parse_checksum(text) if text is not None else None, "checksum_in_trailer": in_trailer}
+
+    def _check_type(self, metadata: Mapping[str, str]) -> None:
+        """What a client claims its file to be; one that claims nothing, or a part of a file, is not judged by that."""
+        if claim := claimed_type(metadata):
+            check_type(claim, self._options.allowed_types)
+
+    def _described_by(self, upload: Upload) -> dict[str, str]:
+        """Where the API describes the file that a finished upload has become (RFC 8288)."""
+        if not (self._options.api_path and upload.is_complete and upload.file_id):
+            return {}
+        return {"link": f'<{self._options.api_path}/files/{upload.file_id}>; rel="describedby"'}
 
     def _expiry(self, upload: Upload) -> dict[str, str]:
         """Upload-Expires on every answer about an upload that will expire (tus expiration)."""

@@ -1,0 +1,199 @@
+"""Uploads in numbered chunks: what may be asked for, and the arithmetic of chunk numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tusd_py.core import errors
+from tusd_py.core.errors import UploadError
+from tusd_py.core.headers import LARGEST, media_type
+from tusd_py.core.records import OWNER
+
+LARGEST_JSON = 1024 * 1024
+"""Bytes of a JSON body."""
+
+CHUNK_UNIT = 64 * 1024
+"""Bytes of which every chunk size is a multiple."""
+
+DEFAULT_TYPES = (
+    *("image/jpeg", "image/png", "image/gif", "image/webp", "video/mp4", "video/webm"),
+    *("application/pdf", "text/plain", "application/zip"),
+)
+
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
+_CHUNK_NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
+_LONGEST_TEXT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Initiation:
+    """What a client announces: the file's name (data, never a path), size in bytes, type, and SHA-256 in lower-case
+    hexadecimal.
+    """
+
+    file_name: str
+    file_size: int
+    content_type: str
+    checksum: str
+    owner_id: str = OWNER
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An upload in chunks that has not become a file yet; sizes in bytes, times in Unix seconds.
+
+    `file_id` is that of the file which it will become. `failure` is the reason for which it never will.
+    """
+
+    id: str
+    file_id: str
+    announced: Initiation
+    chunk_size: int
+    created_at: float
+    changed_at: float = 0.0
+    failure: str | None = None
+
+    @property
+    def chunk_count(self) -> int:
+        return -(-self.announced.file_size // self.chunk_size)
+
+    def offset_of(self, number: int) -> int:
+        return number * self.chunk_size
+
+    def length_of(self, number: int) -> int:
+        """Every chunk has the chunk size; the last one has the remainder."""
+        return min(self.chunk_size, self.announced.file_size - self.offset_of(number))
+
+    def missing(self, marked: Collection[int]) -> tuple[int, ...]:
+        return tuple(number for number in range(self.chunk_count) if number not in marked)
+
+
+class ChunksMissing(UploadError):
+    """`complete` came too early: these chunks are not here, or turned out to be damaged."""
+
+    def __init__(self, missing: Sequence[int]) -> None:
+        super().__init__(errors.CHUNKS_MISSING, missing_count=len(missing))
+        self.missing = tuple(missing)
+
+
+def parse_initiation(body: bytes, *, allowed_types: Collection[str], max_size: int) -> Initiation:
+    """Read the JSON of an initiation strictly: a number is no text, `true` no number, and 1.5 no size.
+
+    Raises 400 for what is malformed, 413 for a file over `max_size` bytes (0: no limit), 415 for a type that is not
+    one of `allowed_types` (empty: all are).
+    """
+    fields = _parse_object(body)
+    initiation = Initiation(
+        file_name=_text(fields, "fileName"),
+        file_size=_size(fields),
+        content_type=_text(fields, "contentType"),
+        checksum=parse_sha256(_text(fields, "checksum"), UploadError(errors.INVALID_FIELD, field="checksum")),
+        owner_id=_text(fields, "ownerId") if fields.get("ownerId") is not None else OWNER,
+    )
+    if initiation.file_size > (max_size or LARGEST):
+        raise UploadError(errors.MAX_SIZE_EXCEEDED, allowed=max_size, received=initiation.file_size)
+    check_type(initiation.content_type, allowed_types)
+    return initiation
+
+
+def check_type(claim: str, allowed_types: Collection[str]) -> None:
+    """Raises 415 for a media type that is not on the list; parameters do not count, an empty list allows all."""
+    if allowed_types and media_type(claim) not in allowed_types:
+        raise UploadError(errors.TYPE_NOT_ALLOWED)
+
+
+def parse_sha256(text: str, error: UploadError) -> str:
+    """A SHA-256 in hexadecimal, in lower case; raises `error` for anything else."""
+    if not _DIGEST.fullmatch(text):
+        raise error
+    return text.lower()
+
+
+def parse_chunk_number(text: str) -> int:
+    """A chunk's number as it stands in a URL: decimal ASCII digits without leading zeros. Raises 400."""
+    if not _CHUNK_NUMBER.fullmatch(text):
+        raise UploadError(errors.INVALID_CHUNK_NUMBER)
+    return int(text)
+
+
+def check_chunk(session: Session, number: int, length: int | None) -> None:
+    """Raises 400 for a chunk that the file does not have, and for a body that is not of that chunk's length (longer:
+    413, unknown before its end: 411).
+    """
+    if number >= session.chunk_count:
+        raise UploadError(errors.INVALID_CHUNK_NUMBER, received=number, chunks=session.chunk_count)
+    expected = session.length_of(number)
+    if length is None:
+        raise UploadError(errors.LENGTH_REQUIRED, expected=expected)
+    if length > expected:
+        raise UploadError(errors.CHUNK_TOO_LARGE, expected=expected, received=length)
+    if length < expected:
+        raise UploadError(errors.INVALID_CHUNK_LENGTH, expected=expected, received=length)
+
+
+def encode_session(session: Session) -> bytes:
+    announced = session.announced
+    document = {
+        "id": session.id,
+        "fileId": session.file_id,
+        "fileName": announced.file_name,
+        "fileSize": announced.file_size,
+        "contentType": announced.content_type,
+        "checksum": announced.checksum,
+        "ownerId": announced.owner_id,
+        "chunkSize": session.chunk_size,
+        "created": session.created_at,
+        "failure": session.failure,
+    }
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def decode_session(text: bytes) -> Session:
+    """Read what `encode_session` wrote. Raises ValueError for anything else."""
+    document = json.loads(text)
+    try:
+        return Session(
+            id=document["id"],
+            file_id=document["fileId"],
+            announced=Initiation(
+                file_name=document["fileName"],
+                file_size=document["fileSize"],
+                content_type=document["contentType"],
+                checksum=document["checksum"],
+                owner_id=document["ownerId"],
+            ),
+            chunk_size=document["chunkSize"],
+            created_at=document["created"],
+            failure=document["failure"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(type(error).__name__) from error
+
+
+def _parse_object(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise UploadError(errors.INVALID_JSON) from None
+    if not isinstance(document, dict):
+        raise UploadError(errors.INVALID_JSON)
+    return document
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not value or len(value) > _LONGEST_TEXT:
+        raise UploadError(errors.INVALID_FIELD, field=name)
+    # A lone surrogate is valid JSON and no text: it could never be written down again.
+    return value.encode("utf-8", "replace").decode()
+
+
+def _size(fields: dict[str, Any]) -> int:
+    value = fields.get("fileSize")
+    if type(value) is not int or not 0 <= value <= LARGEST:
+        raise UploadError(errors.INVALID_FIELD, field="fileSize")
+    return value

@@ -1,0 +1,123 @@
+"""Files: what finished uploads have become, and the signed links to them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from dataclasses import dataclass
+from itertools import islice
+
+from tusd_py.core import errors
+from tusd_py.core.errors import Problem, UploadError
+from tusd_py.core.links import LinkSigner
+from tusd_py.core.log_event import LogEvent
+from tusd_py.core.records import FileRecord, Status, settled
+from tusd_py.core.threads import InThread
+from tusd_py.store.filesystem import FilesystemStore
+from tusd_py.store.records import RecordStore
+
+log = logging.getLogger("tusd_py")
+
+SWEEP_INTERVAL = 3600.0
+"""Seconds between two looks for files whose bytes are gone; one that is asked for is looked at anyway."""
+
+_BATCH = 256
+
+UNSERVED: dict[Status, Problem] = {
+    Status.PROCESSING: errors.FILE_NOT_READY,
+    Status.QUARANTINED: errors.FILE_QUARANTINED,
+    Status.FAILED: errors.FILE_NOT_READY,
+    Status.GONE: errors.FILE_GONE,
+}
+"""What a download is answered with, by status; only ready files are served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A signed link: what follows the base path, and when it ends (Unix seconds)."""
+
+    path: str
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTimes:
+    """Seconds that a link lives by default, and at most."""
+
+    default: float = 3600.0
+    longest: float = 24 * 3600.0
+
+
+class Files:
+    """The records of a server and the way to their bytes."""
+
+    def __init__(
+        self, store: FilesystemStore, records: RecordStore, signer: LinkSigner, times: LinkTimes, in_thread: InThread
+    ) -> None:
+        self._store = store
+        self._records = records
+        self._signer = signer
+        self._times = times
+        self._in_thread = in_thread
+
+    async def load(self, file_id: str) -> FileRecord:
+        """Raises 404. A file whose bytes have been taken away is said to be gone, from now on."""
+        return await self._in_thread(self._load, file_id)
+
+    async def load_ready(self, file_id: str) -> FileRecord:
+        """A file that may be served; raises what stands in the way for any other."""
+        record = await self.load(file_id)
+        if (problem := UNSERVED.get(record.status)) is not None:
+            raise UploadError(problem, status=record.status.value)
+        return record
+
+    async def open_for_reading(self, record: FileRecord) -> int:
+        """A descriptor of the bytes; the caller closes it."""
+        try:
+            return await self._in_thread(os.open, record.path, os.O_RDONLY)
+        except OSError as error:
+            raise UploadError(errors.FILE_GONE) from error
+
+    async def is_public(self, file_id: str) -> bool:
+        """Whether a front server finds the bytes in the public tree."""
+        return await self._in_thread(self._records.is_public, file_id)
+
+    def link(self, subject: str, lifetime: float | None) -> Link:
+        """Sign a link to a file (or, `<file id>/thumbnail/<size>`, a thumbnail) for so many seconds."""
+        wanted = self._times.default if lifetime is None else lifetime
+        expires = int(time.time() + min(wanted, self._times.longest))
+        return Link(f"{subject}?{self._signer.query(subject, expires)}", expires)
+
+    def verify(self, subject: str, query: str) -> None:
+        """Raises 403 unless the query is one that `link` made for this subject, and its time is not over."""
+        self._signer.verify(subject, query, time.time())
+
+    async def run(self) -> None:
+        """Find the files whose bytes are gone, for ever."""
+        while True:
+            try:
+                ids = self._records.settled_ids()
+                while batch := await self._in_thread(lambda: list(islice(ids, _BATCH))):  # noqa: B023 -- at once
+                    await self._in_thread(self._look_at, batch)
+            except UploadError as error:
+                log.warning(LogEvent("SweepError", error=str(error)))
+            await asyncio.sleep(SWEEP_INTERVAL)
+
+    def _look_at(self, file_ids: list[str]) -> None:
+        for file_id in file_ids:
+            try:
+                self._load(file_id)
+            except UploadError as error:
+                log.warning(LogEvent("SweepError", file=file_id, error=str(error)))
+
+    def _load(self, file_id: str) -> FileRecord:
+        record = self._records.load(file_id)
+        if record.status is not Status.READY or self._store.has_bytes(record.path, record.size):
+            return record
+        gone = settled(record, Status.GONE)
+        self._records.withdraw(file_id)
+        self._records.replace(gone)
+        log.info(LogEvent("FileGone", file=file_id))
+        return gone

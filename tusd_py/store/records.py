@@ -1,0 +1,179 @@
+"""File records on disk, and the tree that an edge may serve.
+
+A record is born in `pending/`, durable before the client hears that its upload is finished, and moves to
+`files/<ab>/` when it is settled. So `pending/` is the list of all work that is left, whatever else is lost.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tusd_py.core import errors
+from tusd_py.core.errors import UploadError
+from tusd_py.core.ids import is_file_id
+from tusd_py.core.records import CorruptRecord, FileRecord, decode_record, encode_record
+from tusd_py.store.system_errors import system_errors_translated
+from tusd_py.store.workspace import Workspace, sync_directory
+
+_ENDING = ".json"
+_LARGEST_RECORD = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on a pending record, until `release`."""
+
+    record: FileRecord
+    descriptor: int
+
+    def release(self) -> None:
+        os.close(self.descriptor)
+
+
+class RecordStore:
+    """Records below the state directory; `durable` says whether they have to survive the loss of power.
+
+    Errors of the system come out as `UploadError`; everything blocks.
+    """
+
+    def __init__(self, state_directory: Path, *, durable: bool) -> None:
+        self._pending = state_directory / "pending"
+        self._settled = state_directory / "files"
+        self._public = state_directory / "public"
+        self._workspace = Workspace(state_directory / "workspace", 0o600)
+        self._public_workspace = Workspace(state_directory / "workspace", 0o644)
+        self._durable = durable
+
+    # --- records ---
+
+    def load(self, file_id: str) -> FileRecord:
+        """Raises 404. A record that is just being settled is found in one place or the other."""
+        if is_file_id(file_id):
+            for path in (self._settled_path(file_id), self._pending_path(file_id), self._settled_path(file_id)):
+                with system_errors_translated(), suppress(FileNotFoundError):
+                    return _decoded(path.read_bytes())
+        raise UploadError(errors.FILE_NOT_FOUND)
+
+    def exists(self, file_id: str) -> bool:
+        return any(path.exists() for path in (self._settled_path(file_id), self._pending_path(file_id)))
+
+    def add(self, record: FileRecord) -> None:
+        """Put a record on the list of work; one that is there already stays."""
+        with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry("") as entry:
+            entry.write(encode_record(record), durable=self._durable)
+            with suppress(FileExistsError):
+                entry.link(self._pending_path(record.id))
+            if self._durable:
+                sync_directory(self._pending)
+
+    def pending_ids(self) -> list[str]:
+        with system_errors_translated():
+            names = [path.name.removesuffix(_ENDING) for path in self._pending.iterdir()]
+        return [name for name in names if is_file_id(name)]
+
+    def settled_ids(self) -> Iterator[str]:
+        with system_errors_translated():
+            for folder in sorted(self._settled.iterdir()):
+                for path in folder.iterdir():
+                    yield path.name.removesuffix(_ENDING)
+
+    def claim(self, file_id: str) -> Claim | None:
+        """Work on a pending record, alone among all processes; None if it is not pending or somebody else does.
+
+        A killed process loses its claims at once.
+        """
+        with system_errors_translated():
+            try:
+                descriptor = os.open(self._pending_path(file_id), os.O_RDWR)
+            except FileNotFoundError:
+                return None
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(descriptor).st_nlink:
+                    return Claim(_decoded(os.pread(descriptor, _LARGEST_RECORD, 0)), descriptor)
+            except BlockingIOError:
+                pass
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+            return None
+
+    def settle(self, record: FileRecord) -> None:
+        """Write down how a pending record ended. If it was removed meanwhile, nothing is left of it."""
+        with system_errors_translated(missing=errors.STORE_UNAVAILABLE):
+            self.replace(record)
+            try:
+                self._pending_path(record.id).unlink()
+            except FileNotFoundError:
+                self.remove(record.id)
+                return
+            if self._durable:
+                sync_directory(self._pending)
+
+    def replace(self, record: FileRecord) -> None:
+        """Change a settled record."""
+        path = self._settled_path(record.id)
+        with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry("") as entry:
+            entry.write(encode_record(record), durable=self._durable)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            entry.replace(path)
+            if self._durable:
+                sync_directory(path.parent)
+                sync_directory(self._settled)
+
+    def remove(self, file_id: str) -> None:
+        """Forget a file; whoever works on it notices when it settles."""
+        with system_errors_translated():
+            for path in (self._pending_path(file_id), self._settled_path(file_id)):
+                path.unlink(missing_ok=True)
+            self.withdraw(file_id)
+
+    # --- what an edge may serve ---
+
+    def publish(self, record: FileRecord, headers: dict[str, str]) -> None:
+        """Give the bytes a name in `public/`, after the headers that they must be served with.
+
+        Bytes on another file system get none, and are served by us only.
+        """
+        target = self._public / record.id
+        with system_errors_translated(), self._public_workspace.entry("") as entry:
+            entry.write(json.dumps(headers, ensure_ascii=False).encode("utf-8", "replace"), durable=False)
+            entry.replace(target.with_name(target.name + _ENDING))
+            try:
+                os.link(record.path, target)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+                    raise
+                self.withdraw(record.id)
+
+    def is_public(self, file_id: str) -> bool:
+        return (self._public / file_id).exists()
+
+    def withdraw(self, file_id: str) -> None:
+        """Take the bytes away from the edge."""
+        with system_errors_translated():
+            (self._public / file_id).unlink(missing_ok=True)
+            (self._public / (file_id + _ENDING)).unlink(missing_ok=True)
+
+    def _pending_path(self, file_id: str) -> Path:
+        return self._pending / (file_id + _ENDING)
+
+    def _settled_path(self, file_id: str) -> Path:
+        return self._settled / file_id[2:4] / (file_id + _ENDING)
+
+
+def _decoded(text: bytes) -> FileRecord:
+    try:
+        return decode_record(text)
+    except CorruptRecord as error:
+        raise UploadError(errors.INTERNAL_SERVER_ERROR, corrupt_record=str(error)) from error

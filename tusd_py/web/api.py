@@ -1,0 +1,183 @@
+"""The JSON API: uploads in numbered chunks, file records, signed links. One method for each route of the table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, Response
+
+from tusd_py.core import errors
+from tusd_py.core.chunks import LARGEST_JSON, parse_chunk_number, parse_initiation, parse_sha256
+from tusd_py.core.errors import UploadError
+from tusd_py.core.records import FileRecord, public_fields
+from tusd_py.service.chunks import Chunks
+from tusd_py.service.files import Files
+from tusd_py.web.body import RequestBody
+from tusd_py.web.openapi import openapi_document
+
+_LIFETIME = re.compile(r"ttl=([1-9][0-9]{0,8})")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    """A request to the API: `path` is what follows the API's own, `names` what it names.
+
+    `origin` is `scheme://host` of this server as the client knows it, `has_key` says whether an API key came with it.
+    """
+
+    method: str
+    path: str
+    names: dict[str, str]
+    query: str
+    origin: str
+    has_key: bool
+    headers: Headers
+    body: RequestBody
+
+
+@dataclass(frozen=True, slots=True)
+class ApiOptions:
+    """What the operator allows; `max_size` in bytes, 0 for no limit, and no `allowed_types` for all.
+
+    `base_path` is where links lead to; without `has_downloads` there are none, and with `needs_key_to_mint` who knows
+    only a file's id needs an API key for one.
+    """
+
+    api_path: str
+    base_path: str
+    max_size: int
+    allowed_types: frozenset[str]
+    has_downloads: bool = True
+    needs_key_to_mint: bool = False
+
+
+ApiHandler = Callable[[ApiRequest], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRoute:
+    """A method on a path; `{upload_id}` may hold slashes. Without `needs_key` it is open to everybody."""
+
+    method: str
+    path: str
+    handler: ApiHandler
+    needs_key: bool = True
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        pattern = self.path.replace("{upload_id}", "(?P<upload_id>.+)")
+        return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern), re.DOTALL)
+
+
+class Api:
+    """The handlers of the API."""
+
+    def __init__(self, chunks: Chunks, files: Files, options: ApiOptions) -> None:
+        self._chunks = chunks
+        self._files = files
+        self._options = options
+        self.routes = (
+            ApiRoute("POST", "/uploads/initiate", self.initiate),
+            ApiRoute("PUT", "/uploads/{upload_id}/chunks/{number}", self.put_chunk),
+            ApiRoute("GET", "/uploads/{upload_id}/status", self.status),
+            ApiRoute("POST", "/uploads/{upload_id}/complete", self.complete),
+            ApiRoute("GET", "/uploads/{upload_id}/download", self.link_to_upload),
+            ApiRoute("DELETE", "/uploads/{upload_id}", self.terminate),
+            ApiRoute("GET", "/files/{file_id}", self.file),
+            ApiRoute("GET", "/files/{file_id}/download", self.link_to_file),
+            ApiRoute("GET", "/openapi.json", self.describe, needs_key=False),
+        )
+
+    async def initiate(self, request: ApiRequest) -> Response:
+        body = await _json_body(request.body)
+        options = self._options
+        announced = parse_initiation(body, allowed_types=options.allowed_types, max_size=options.max_size)
+        session = await self._chunks.initiate(announced)
+        answer = {"uploadId": session.id, "totalChunks": session.chunk_count, "chunkSize": session.chunk_size}
+        return JSONResponse(answer | {"status": "uploading"}, 201)
+
+    async def put_chunk(self, request: ApiRequest) -> Response:
+        number = parse_chunk_number(request.names["number"])
+        checksums = request.headers.getlist("x-chunk-checksum")
+        invalid = UploadError(errors.INVALID_CHUNK_CHECKSUM)
+        checksum = parse_sha256(checksums[0] if len(checksums) == 1 else "", invalid)
+        await self._chunks.put(request.names["upload_id"], number, checksum, request.body)
+        return JSONResponse({"status": "chunk_received", "chunkNum": number})
+
+    async def status(self, request: ApiRequest) -> Response:
+        progress = await self._chunks.status(request.names["upload_id"])
+        answer: dict[str, Any] = {
+            "uploadId": progress.upload_id,
+            "status": progress.status.value,
+            "ownerId": progress.owner_id,
+            "uploadedChunks": progress.uploaded,
+            "missingChunks": progress.missing,
+            "totalChunks": progress.chunk_count,
+        }
+        return JSONResponse(answer if progress.file_id is None else answer | {"fileId": progress.file_id})
+
+    async def complete(self, request: ApiRequest) -> Response:
+        record = await self._chunks.complete(request.names["upload_id"])
+        return JSONResponse(
+            {
+                "fileId": record.id,
+                "status": record.status.value,
+                "fileName": record.file_name,
+                "fileSize": record.size,
+                "checksum": record.checksum,
+            }
+        )
+
+    async def terminate(self, request: ApiRequest) -> Response:
+        await self._chunks.terminate(request.names["upload_id"])
+        return Response(status_code=204)
+
+    async def file(self, request: ApiRequest) -> Response:
+        return JSONResponse(public_fields(await self._files.load(request.names["file_id"])))
+
+    async def link_to_upload(self, request: ApiRequest) -> Response:
+        """Who knows the upload's id may have a link to the file."""
+        self._check_downloads()
+        record = await self._chunks.record_of(request.names["upload_id"])
+        return self._link(request, await self._files.load_ready(record.id))
+
+    async def link_to_file(self, request: ApiRequest) -> Response:
+        """Who knows the file's id only may have got that from a link, which must not become one that lives on."""
+        self._check_downloads()
+        if self._options.needs_key_to_mint and not request.has_key:
+            raise UploadError(errors.UNAUTHORIZED)
+        return self._link(request, await self._files.load_ready(request.names["file_id"]))
+
+    async def describe(self, request: ApiRequest) -> Response:
+        return JSONResponse(openapi_document(request.origin + self._options.api_path))
+
+    def _link(self, request: ApiRequest, record: FileRecord) -> Response:
+        lifetime = _LIFETIME.fullmatch(request.query)
+        if request.query and lifetime is None:
+            raise UploadError(errors.INVALID_QUERY)
+        link = self._files.link(record.id, float(lifetime[1]) if lifetime else None)
+        url = request.origin + self._options.base_path + link.path
+        return JSONResponse({"downloadUrl": url, "expires": link.expires})
+
+    def _check_downloads(self) -> None:
+        if not self._options.has_downloads:
+            raise UploadError(errors.METHOD_NOT_ALLOWED)
+
+
+async def _json_body(body: RequestBody) -> bytes:
+    """The whole body, if it is small enough; a larger one is refused before it is read."""
+    text = bytearray()
+    if body.length is not None and body.length > LARGEST_JSON:
+        raise UploadError(errors.BODY_TOO_LARGE, allowed=LARGEST_JSON, received=body.length)
+    async for batch in body.batches():
+        for piece in batch:
+            text += piece
+        if len(text) > LARGEST_JSON:
+            raise UploadError(errors.BODY_TOO_LARGE, allowed=LARGEST_JSON)
+    if body.ended_early is not None:
+        raise body.ended_early
+    return bytes(text)

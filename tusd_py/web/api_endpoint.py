@@ -1,0 +1,144 @@
+"""What every request to the API goes through: identity, origin, key, route, errors as JSON, and a readable end."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from tusd_py.core import errors
+from tusd_py.core.chunks import ChunksMissing
+from tusd_py.core.errors import UploadError
+from tusd_py.core.log_event import LogEvent
+from tusd_py.service.metrics import Metrics
+from tusd_py.web.api import ApiRequest, ApiRoute
+from tusd_py.web.body import RequestBody
+from tusd_py.web.cors import Cors
+from tusd_py.web.location import origin_of
+from tusd_py.web.request import content_length, identify_request
+from tusd_py.web.sending import Sending
+
+log = logging.getLogger("tusd_py")
+
+_SHOWN_EVIDENCE = ("field", "chunk", "expected", "received", "allowed", "reason")
+"""The facts of an error that a client is told."""
+
+
+class ApiEndpoint:
+    """The ASGI application at the API's path; `on_request` is awaited first. No `api_keys` means none are asked for."""
+
+    def __init__(
+        self,
+        routes: Sequence[ApiRoute],
+        *,
+        api_keys: Sequence[bytes],
+        cors: Cors,
+        metrics: Metrics,
+        behind_proxy: bool,
+        network_timeout: float,
+        on_request: Callable[[], Awaitable[None]],
+        is_draining: Callable[[], bool],
+    ) -> None:
+        self._routes = [(route, route.pattern) for route in routes]
+        self._api_keys = api_keys
+        self._cors = cors
+        self._metrics = metrics
+        self._behind_proxy = behind_proxy
+        self._network_timeout = network_timeout
+        self._on_request = on_request
+        self._is_draining = is_draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._on_request()
+        request = self._read(scope, receive)
+        identify_request(request.method, request.path, request.headers)
+        log.info(LogEvent("RequestIncoming"))
+        self._metrics.count_request(request.method)
+        try:
+            response = await self._respond(request)
+            headers = MutableHeaders(raw=response.raw_headers)
+            headers["x-content-type-options"] = "nosniff"
+            headers["cache-control"] = "no-store"
+            origin = request.headers.get("origin")
+            if self._cors.allows(origin):
+                headers.update(self._cors.headers(origin, is_preflight=request.method == "OPTIONS"))
+            await Sending(request.body, send, self._is_draining, self._network_timeout).send(response, scope, receive)
+        finally:
+            await request.body.close()
+
+    def _read(self, scope: Scope, receive: Receive) -> ApiRequest:
+        headers = Headers(raw=[(name, value.strip(b" \t")) for name, value in scope["headers"]])
+        root = scope.get("root_path", "").rstrip("/")
+        return ApiRequest(
+            method=scope["method"],
+            path="/" + scope["path_params"]["path"],
+            names={},
+            query=scope.get("query_string", b"").decode("latin-1"),
+            origin=origin_of(scope, headers, behind_proxy=self._behind_proxy) + root,
+            has_key=self._has_key(headers),
+            headers=headers,
+            body=RequestBody(receive, content_length(headers), scope.get("extensions") or {}, self._network_timeout),
+        )
+
+    async def _respond(self, request: ApiRequest) -> Response:
+        try:
+            response = await self._dispatch(request)
+        except UploadError as error:
+            response = self._render(error)
+        except Exception:
+            log.exception(LogEvent("InternalServerError"))
+            response = self._render(UploadError(errors.INTERNAL_SERVER_ERROR))
+        else:
+            log.info(LogEvent("ResponseOutgoing", status=response.status_code, body=""))
+        return response
+
+    async def _dispatch(self, request: ApiRequest) -> Response:
+        if not self._cors.allows(request.headers.get("origin")):
+            raise UploadError(errors.ORIGIN_NOT_ALLOWED)
+        found = {
+            route.method: (route, match.groupdict())
+            for route, pattern in self._routes
+            if (match := pattern.fullmatch(request.path))
+        }
+        allow = {"allow": ", ".join([*found, "OPTIONS"])}
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=allow)
+        if not found:
+            raise UploadError(errors.NOT_FOUND)
+        method = "GET" if request.method == "HEAD" else request.method
+        if method not in found:
+            response = self._render(UploadError(errors.METHOD_NOT_ALLOWED))
+            response.headers.update(allow)
+            return response
+        route, names = found[method]
+        if route.needs_key and self._api_keys and not request.has_key:
+            raise UploadError(errors.UNAUTHORIZED)
+        return await route.handler(replace(request, names=names))
+
+    def _has_key(self, headers: Headers) -> bool:
+        """Whether the request comes with an API key (RFC 6750 2.1); all are compared, each in constant time."""
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        given = key.strip().encode("latin-1", "replace")
+        matches = [hmac.compare_digest(given, known) for known in self._api_keys]
+        return scheme.lower() == "bearer" and any(matches)
+
+    def _render(self, error: UploadError) -> Response:
+        problem = error.problem
+        self._metrics.count_error(problem.status, problem.code)
+        level = logging.ERROR if problem.status >= 500 else logging.INFO
+        log.log(level, LogEvent("ResponseOutgoing", status=problem.status, body=problem.code, **error.evidence))
+        answer: dict[str, object] = {"error": problem.message, "code": problem.code}
+        answer |= {name: error.evidence[name] for name in _SHOWN_EVIDENCE if name in error.evidence}
+        if isinstance(error, ChunksMissing):
+            answer["missingChunks"] = error.missing
+        response = JSONResponse(answer, problem.status)
+        if problem.retry_after is not None:
+            response.headers["retry-after"] = str(problem.retry_after)
+        if problem is errors.UNAUTHORIZED:
+            response.headers["www-authenticate"] = "Bearer"
+        return response
