@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -37,7 +38,8 @@ from tusd_py.store.sessions import SessionStore
 from tusd_py.version import __version__
 from tusd_py.web.api import Api, ApiOptions
 from tusd_py.web.api_endpoint import ApiEndpoint
-from tusd_py.web.cors import API_ALLOW_HEADERS, API_EXPOSE_HEADERS, API_METHODS, Cors
+from tusd_py.web.context import Context
+from tusd_py.web.cors import Cors
 from tusd_py.web.download import DownloadOptions, Downloads
 from tusd_py.web.envelope import Handler, TusEndpoint
 from tusd_py.web.pages import Greeting, health_page, metrics_page
@@ -110,12 +112,13 @@ def create_app(
     Raises `UnusableDirectory` where the upload directory cannot be used, `UnusableKeys` for a key file that must not be
     used, `ValueError` for a value that makes no sense, and `re.error` for a bad origin pattern.
     """
-    if durability not in get_args(Durability):
-        raise ValueError(f"durability must be one of {', '.join(get_args(Durability))}")
-    if compat not in get_args(Compatibility):
-        raise ValueError(f"compat must be one of {', '.join(get_args(Compatibility))}")
-    if downloads not in get_args(DownloadMode):
-        raise ValueError(f"downloads must be one of {', '.join(get_args(DownloadMode))}")
+    for name, value, choices in (
+        ("durability", durability, Durability),
+        ("compat", compat, Compatibility),
+        ("downloads", downloads, DownloadMode),
+    ):
+        if value not in get_args(choices):
+            raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}")
     if chunk_size <= 0 or chunk_size % CHUNK_UNIT:
         raise ValueError(f"chunk_size must be a multiple of {CHUNK_UNIT}")
     if not base_path.startswith("/"):
@@ -195,6 +198,22 @@ def create_app(
     )
     work = BackgroundWork(state, draining, (sweeper.run, finishing.run, files.run), threads)
 
+    context = Context(
+        cors=Cors(
+            allow_origin=re.compile(cors_allow_origin),
+            allow_credentials=cors_allow_credentials,
+            allow_methods=cors_allow_methods,
+            allow_headers=cors_allow_headers,
+            max_age=cors_max_age,
+            expose_headers=cors_expose_headers,
+            is_enabled=not disable_cors,
+        ),
+        metrics=metrics,
+        behind_proxy=behind_proxy,
+        network_timeout=network_timeout,
+        on_request=work.start,
+        is_draining=lambda: draining.has_begun,
+    )
     handlers = TusHandlers(
         uploads,
         TusOptions(
@@ -209,77 +228,39 @@ def create_app(
         base_path,
     )
     upload_handlers: dict[str, Handler] = {"HEAD": handlers.head, "PATCH": handlers.patch}
+    file_handlers: dict[str, Handler] = {}
     if not disable_termination:
         upload_handlers["DELETE"] = handlers.terminate
-    file_handlers: dict[str, Handler] = {}
     if has_downloads:
-        download_options = DownloadOptions(
+        options = DownloadOptions(
             only_links=downloads == "signed", only_ready=bool(tus_types), accel_redirect=accel_redirect
         )
-        download_handlers = Downloads(uploads, files, download_options, body_threads)
-        upload_handlers["GET"] = download_handlers.get
-        file_handlers = {"GET": download_handlers.get_file, "HEAD": download_handlers.get_file}
-    cors = Cors(
-        allow_origin=re.compile(cors_allow_origin),
-        allow_credentials=cors_allow_credentials,
-        allow_methods=cors_allow_methods,
-        allow_headers=cors_allow_headers,
-        max_age=cors_max_age,
-        expose_headers=cors_expose_headers,
-        is_enabled=not disable_cors,
+        sending = Downloads(uploads, files, options, body_threads)
+        upload_handlers["GET"] = sending.get
+        file_handlers = {"GET": sending.get_file, "HEAD": sending.get_file}
+    api = Api(
+        chunks,
+        files,
+        ApiOptions(
+            api_path=api_path,
+            base_path=base_path,
+            max_size=chunk_max_size,
+            allowed_types=_media_types(DEFAULT_TYPES if allowed_types is None else allowed_types),
+            has_downloads=has_downloads,
+            needs_key_to_mint=downloads == "signed",
+        ),
     )
-    endpoint = TusEndpoint(
-        handlers,
-        {"POST": handlers.create},
-        upload_handlers,
-        file_handlers,
-        base_path=base_path,
-        cors=cors,
-        metrics=metrics,
-        behind_proxy=behind_proxy,
-        network_timeout=network_timeout,
-        on_request=work.start,
-        is_draining=lambda: draining.has_begun,
-    )
-
     routes: list[BaseRoute] = []
     if metrics_path:
         routes.append(Route(metrics_path, metrics_page(metrics), methods=["GET"]))
     if health_path:
-
-        async def check() -> None:
-            await file_threads(store.check_space)
-
-        routes.append(Route(health_path, health_page(check), methods=["GET"]))
+        routes.append(Route(health_path, health_page(partial(file_threads, store.check_space)), methods=["GET"]))
     if api_path:
-        api = Api(
-            chunks,
-            files,
-            ApiOptions(
-                api_path=api_path,
-                base_path=base_path,
-                max_size=chunk_max_size,
-                allowed_types=_media_types(DEFAULT_TYPES if allowed_types is None else allowed_types),
-                has_downloads=has_downloads,
-                needs_key_to_mint=downloads == "signed",
-            ),
-        )
-        api_endpoint = ApiEndpoint(
-            api.routes,
-            api_keys=api_keys,
-            cors=replace(
-                cors,
-                known_methods=API_METHODS,
-                known_allow_headers=API_ALLOW_HEADERS,
-                known_expose_headers=API_EXPOSE_HEADERS,
-            ),
-            metrics=metrics,
-            behind_proxy=behind_proxy,
-            network_timeout=network_timeout,
-            on_request=work.start,
-            is_draining=lambda: draining.has_begun,
-        )
-        routes.append(TreeRoute(api_path + "/", api_endpoint))
+        api_context = replace(context, cors=context.cors.for_api())
+        routes.append(TreeRoute(api_path + "/", ApiEndpoint(api.routes, api_keys=api_keys, context=api_context)))
+    endpoint = TusEndpoint(
+        handlers, {"POST": handlers.create}, upload_handlers, file_handlers, base_path=base_path, context=context
+    )
     routes.append(TreeRoute(base_path, endpoint))
     if show_greeting is not None:
         routes.append(Route("/{path:path}", Greeting(__version__, base_path, metrics_path, is_shown=show_greeting)))

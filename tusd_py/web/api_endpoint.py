@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,10 +15,9 @@ from tusd_py.core import errors
 from tusd_py.core.chunks import ChunksMissing
 from tusd_py.core.errors import UploadError
 from tusd_py.core.log_event import LogEvent
-from tusd_py.service.metrics import Metrics
 from tusd_py.web.api import ApiRequest, ApiRoute
 from tusd_py.web.body import RequestBody
-from tusd_py.web.cors import Cors
+from tusd_py.web.context import Context
 from tusd_py.web.location import origin_of
 from tusd_py.web.request import content_length, identify_request
 from tusd_py.web.sending import Sending
@@ -30,31 +29,23 @@ _SHOWN_EVIDENCE = ("field", "chunk", "expected", "received", "allowed", "reason"
 
 
 class ApiEndpoint:
-    """The ASGI application at the API's path; `on_request` is awaited first. No `api_keys` means none are asked for."""
+    """The ASGI application at the API's path. No `api_keys` means none are asked for."""
 
     def __init__(
         self,
         routes: Sequence[ApiRoute],
         *,
         api_keys: Sequence[bytes],
-        cors: Cors,
-        metrics: Metrics,
-        behind_proxy: bool,
-        network_timeout: float,
-        on_request: Callable[[], Awaitable[None]],
-        is_draining: Callable[[], bool],
+        context: Context,
     ) -> None:
         self._routes = [(route, route.pattern) for route in routes]
         self._api_keys = api_keys
-        self._cors = cors
-        self._metrics = metrics
-        self._behind_proxy = behind_proxy
-        self._network_timeout = network_timeout
-        self._on_request = on_request
-        self._is_draining = is_draining
+        self._context = context
+        self._cors = context.cors
+        self._metrics = context.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._on_request()
+        await self._context.on_request()
         request = self._read(scope, receive)
         identify_request(request.method, request.path, request.headers)
         log.info(LogEvent("RequestIncoming"))
@@ -67,7 +58,9 @@ class ApiEndpoint:
             origin = request.headers.get("origin")
             if self._cors.allows(origin):
                 headers.update(self._cors.headers(origin, is_preflight=request.method == "OPTIONS"))
-            await Sending(request.body, send, self._is_draining, self._network_timeout).send(response, scope, receive)
+            await Sending(request.body, send, self._context.is_draining, self._context.network_timeout).send(
+                response, scope, receive
+            )
         finally:
             await request.body.close()
 
@@ -79,10 +72,12 @@ class ApiEndpoint:
             path="/" + scope["path_params"]["path"],
             names={},
             query=scope.get("query_string", b"").decode("latin-1"),
-            origin=origin_of(scope, headers, behind_proxy=self._behind_proxy) + root,
+            origin=origin_of(scope, headers, behind_proxy=self._context.behind_proxy) + root,
             has_key=self._has_key(headers),
             headers=headers,
-            body=RequestBody(receive, content_length(headers), scope.get("extensions") or {}, self._network_timeout),
+            body=RequestBody(
+                receive, content_length(headers), scope.get("extensions") or {}, self._context.network_timeout
+            ),
         )
 
     async def _respond(self, request: ApiRequest) -> Response:

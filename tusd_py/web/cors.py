@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 METHODS = "POST, HEAD, PATCH, OPTIONS, GET, DELETE"
 
@@ -43,6 +43,15 @@ class Cors:
     known_methods: str = METHODS
     known_allow_headers: str = ALLOW_HEADERS
     known_expose_headers: str = EXPOSE_HEADERS
+
+    def for_api(self) -> Cors:
+        """The same policy for the JSON API, which has methods and headers of its own."""
+        return replace(
+            self,
+            known_methods=API_METHODS,
+            known_allow_headers=API_ALLOW_HEADERS,
+            known_expose_headers=API_EXPOSE_HEADERS,
+        )
 
     def allows(self, origin: str | None) -> bool:
         return not self.is_enabled or origin is None or self.allow_origin.search(origin) is not None

@@ -18,9 +18,8 @@ from tusd_py.core.errors import UploadError
 from tusd_py.core.headers import TUS_VERSION
 from tusd_py.core.ids import is_file_id
 from tusd_py.core.log_event import LogEvent
-from tusd_py.service.metrics import Metrics
 from tusd_py.web.body import RequestBody
-from tusd_py.web.cors import Cors
+from tusd_py.web.context import Context
 from tusd_py.web.location import origin_of
 from tusd_py.web.request import TusRequest, content_length, identify_request
 from tusd_py.web.sending import Sending
@@ -33,10 +32,7 @@ Handler = Callable[[TusRequest], Awaitable[Response]]
 
 
 class TusEndpoint:
-    """The ASGI application at the base path.
-
-    `on_request` is awaited first; `creation`, `upload` and `file` map methods to handlers.
-    """
+    """The ASGI application at the base path; `creation`, `upload` and `file` map methods to handlers."""
 
     def __init__(
         self,
@@ -46,27 +42,19 @@ class TusEndpoint:
         file: Mapping[str, Handler],
         *,
         base_path: str,
-        cors: Cors,
-        metrics: Metrics,
-        behind_proxy: bool,
-        network_timeout: float,
-        on_request: Callable[[], Awaitable[None]],
-        is_draining: Callable[[], bool],
+        context: Context,
     ) -> None:
         self._handlers = handlers
         self._creation = creation
         self._upload = upload
         self._file = file
         self._base_path = base_path
-        self._cors = cors
-        self._metrics = metrics
-        self._behind_proxy = behind_proxy
-        self._network_timeout = network_timeout
-        self._on_request = on_request
-        self._is_draining = is_draining
+        self._context = context
+        self._cors = context.cors
+        self._metrics = context.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._on_request()
+        await self._context.on_request()
         request = self._read(scope, receive)
         identify_request(request.sent_method, request.upload_id, request.headers)
         log.info(LogEvent("RequestIncoming"))
@@ -74,7 +62,7 @@ class TusEndpoint:
         try:
             response = await self._respond(request, scope)
             self._add_common_headers(response, request)
-            sending = Sending(request.body, send, self._is_draining, self._network_timeout)
+            sending = Sending(request.body, send, self._context.is_draining, self._context.network_timeout)
             await sending.send(response, scope, receive)
         finally:
             await request.body.close()
@@ -90,11 +78,11 @@ class TusEndpoint:
             sent_method=scope["method"],
             upload_id=scope["path_params"]["path"].strip("/"),
             query=scope.get("query_string", b"").decode("latin-1"),
-            base_url=origin_of(scope, headers, behind_proxy=self._behind_proxy)
+            base_url=origin_of(scope, headers, behind_proxy=self._context.behind_proxy)
             + scope.get("root_path", "").rstrip("/")
             + self._base_path,
             headers=headers,
-            body=RequestBody(receive, content_length(headers), extensions, self._network_timeout),
+            body=RequestBody(receive, content_length(headers), extensions, self._context.network_timeout),
         )
 
     async def _respond(self, request: TusRequest, scope: Scope) -> Response:
