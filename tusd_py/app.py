@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,6 +18,7 @@ from tusd_py.core.chunks import CHUNK_UNIT, DEFAULT_TYPES
 from tusd_py.core.headers import media_type
 from tusd_py.core.links import LinkSigner
 from tusd_py.service.appending import Limits
+from tusd_py.service.background import BackgroundWork
 from tusd_py.service.chunks import ChunkLimits, Chunks
 from tusd_py.service.draining import Draining
 from tusd_py.service.expiry import Sweeper
@@ -54,10 +53,8 @@ BODY_THREADS = 16
 COPY_THREADS = 2
 """Bodies and downloads have threads of their own, and so have concatenations: what takes long keeps no HEAD waiting."""
 
-log = logging.getLogger("tusd_py")
 
-
-def create_app(
+def create_app(  # noqa: PLR0915 -- a list of what is made of what
     upload_dir: str | os.PathLike[str] = "./data",
     *,
     base_path: str = "/files/",
@@ -291,46 +288,3 @@ def _path_of_tree(path: str) -> str:
 
 def _media_types(types: Sequence[str]) -> frozenset[str]:
     return frozenset(kind for text in types if (kind := media_type(text)))
-
-
-class BackgroundWork:
-    """What runs beside the requests: messages between processes, sweeps, and what finished uploads need."""
-
-    def __init__(
-        self,
-        state: FilesState,
-        draining: Draining,
-        tasks: Sequence[Callable[[], Coroutine[None, None, None]]],
-        threads: Sequence[Threads],
-    ) -> None:
-        self._state = state
-        self._draining = draining
-        self._tasks = tasks
-        self._threads = threads
-        self._running: list[asyncio.Task[None]] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    async def start(self) -> None:
-        """Start once; further calls do nothing."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            self._running = [asyncio.create_task(task()) for task in self._tasks]
-            await self._state.start()
-
-    def drain(self) -> None:
-        """Take no new uploads, and end the bodies that are being received with 503; their bytes are kept.
-
-        To be called when a stop is asked for, from any thread or signal handler.
-        """
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._draining.begin)
-
-    async def close(self) -> None:
-        self._draining.begin()
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-        if self._loop is not None:
-            await self._state.close()
-        for threads in self._threads:
-            threads.close()

@@ -1,0 +1,53 @@
+"""What runs beside the requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+
+from tusd_py.service.draining import Draining
+from tusd_py.service.threads import Threads
+from tusd_py.state import State
+
+
+class BackgroundWork:
+    """What runs beside the requests: messages between processes, sweeps, and what finished uploads need."""
+
+    def __init__(
+        self,
+        state: State,
+        draining: Draining,
+        tasks: Sequence[Callable[[], Coroutine[None, None, None]]],
+        threads: Sequence[Threads],
+    ) -> None:
+        self._state = state
+        self._draining = draining
+        self._tasks = tasks
+        self._threads = threads
+        self._running: list[asyncio.Task[None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> None:
+        """Start once; further calls do nothing."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._running = [asyncio.create_task(task()) for task in self._tasks]
+            await self._state.start()
+
+    def drain(self) -> None:
+        """Take no new uploads, and end the bodies that are being received with 503; their bytes are kept.
+
+        To be called when a stop is asked for, from any thread or signal handler.
+        """
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._draining.begin)
+
+    async def close(self) -> None:
+        self._draining.begin()
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        if self._loop is not None:
+            await self._state.close()
+        for threads in self._threads:
+            threads.close()
