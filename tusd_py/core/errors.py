@@ -50,7 +50,14 @@ READ_TIMEOUT = Problem("ERR_READ_TIMEOUT", 500, "timeout while reading request b
 CONNECTION_RESET = Problem("ERR_CONNECTION_RESET", 500, "TCP connection reset by peer")
 INTERNAL_SERVER_ERROR = Problem("ERR_INTERNAL_SERVER_ERROR", 500, "internal server error")
 
+UPLOAD_REJECTED = Problem("ERR_UPLOAD_REJECTED", 400, "upload creation has been rejected by server")
+TERMINATION_REJECTED = Problem(
+    "ERR_UPLOAD_TERMINATION_REJECTED", 400, "upload termination has been rejected by server"
+)
+UPLOAD_STOPPED = Problem("ERR_UPLOAD_STOPPED", 400, "upload has been stopped by server")
+
 # Ours: tusd has no such answer.
+ACCESS_REJECTED = Problem("ERR_ACCESS_REJECTED", 403, "access has been rejected by server")
 UPLOAD_EXISTS = Problem("ERR_UPLOAD_EXISTS", 400, "an upload with this id exists already")
 UPLOAD_EXPIRED = Problem("ERR_UPLOAD_EXPIRED", 410, "upload has expired")
 INVALID_METADATA = Problem("ERR_INVALID_METADATA", 400, "invalid Upload-Metadata header")
