@@ -30,7 +30,7 @@ def start(tmp_path: Path) -> Iterator[ServerStarter]:
     for server in servers:
         server.kill()
         outputs.append(server.output())
-        server.close_log()
+        server.close()
     assert not [output for output in outputs if "Traceback" in output]
 
 

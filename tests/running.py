@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +48,8 @@ class Server:
 
     def __init__(self, process: subprocess.Popen[bytes], log: IO[bytes], upload_dir: Path) -> None:
         self.process = process
+        self.log = log
         self.upload_dir = upload_dir
-        self._log = log
         self.url = ""
 
     @property
@@ -108,10 +108,7 @@ class Server:
 
     def output(self) -> str:
         """Everything the server has printed."""
-        return Path(self._log.name).read_text(errors="replace")
-
-    def close_log(self) -> None:
-        self._log.close()
+        return Path(self.log.name).read_text(errors="replace")
 
     def rss(self) -> int:
         """Resident memory in bytes."""
@@ -130,26 +127,49 @@ class Server:
         self.process.kill()
         self.process.wait(DEADLINE)
 
+    def close(self) -> None:
+        """Kill it, if it runs, and forget what it has printed."""
+        self.kill()
+        self.log.close()
+
 
 def start_server(
-    upload_dir: Path, *flags: str, port: int = 0, environment: Mapping[str, str] | None = None, wait: bool = True
+    upload_dir: Path,
+    *flags: str,
+    port: int = 0,
+    environment: Mapping[str, str] | None = None,
+    wrapper: Sequence[str] = (),
+    wait: bool = True,
 ) -> Server:
-    """Start the installed command on a free port and wait until it says that it takes uploads."""
+    """Start the installed command on a free port and wait until it says that it takes uploads.
+
+    `wrapper` is a command that runs the rest of its arguments, in the same process.
+    """
     log = tempfile.NamedTemporaryFile(prefix="tusd-py-", suffix=".log")  # noqa: SIM115 -- lives as long as the server
-    command = [sys.executable, "-m", "tusd_py", "-host", "127.0.0.1", "-port", str(port)]
+    command = [*wrapper, sys.executable, "-m", "tusd_py", "-host", "127.0.0.1", "-port", str(port)]
     command += ["-upload-dir", str(upload_dir), *flags]
     variables = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=variables)
     server = Server(process, log, upload_dir)
     if wait:
-        match = eventually(lambda: _ready(server))
-        server.url = match[1]
+        try:
+            server.url = eventually(lambda: _ready(server))[1]
+        except AssertionError:
+            server.close()
+            raise
     return server
 
 
 def _ready(server: Server) -> re.Match[str] | None:
     assert server.process.poll() is None, server.output()
     return re.search(r"You can now upload files to: (https?://[^/]+/[^\s\"]*)", server.output())
+
+
+def request_head(method: str, path: str, headers: Mapping[str, str] | Sequence[tuple[str, str]] = ()) -> bytes:
+    """The head of a request as it goes over the wire, for what a client library would not send."""
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in pairs)]
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 def eventually(look: Callable[[], Any], deadline: float = DEADLINE) -> Any:

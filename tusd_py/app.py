@@ -24,6 +24,7 @@ from tusd_py.service.draining import Draining
 from tusd_py.service.expiry import Sweeper
 from tusd_py.service.files import Files, LinkTimes
 from tusd_py.service.finishing import Finishing
+from tusd_py.service.hooks import HookOptions, Hooks
 from tusd_py.service.metrics import Metrics
 from tusd_py.service.threads import Threads
 from tusd_py.service.unfinished import Unfinished
@@ -42,6 +43,7 @@ from tusd_py.web.cors import Cors
 from tusd_py.web.download import DownloadOptions, Downloads
 from tusd_py.web.envelope import Handler, TusEndpoint
 from tusd_py.web.pages import Greeting, health_page, metrics_page
+from tusd_py.web.proxies import Proxies
 from tusd_py.web.route import TreeRoute
 from tusd_py.web.tus import TusHandlers, TusOptions
 
@@ -83,6 +85,8 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     dir_perms: int = 0o775,
     file_perms: int = 0o664,
     behind_proxy: bool = False,
+    trusted_proxies: Sequence[str] = (),
+    relative_location: bool = False,
     disable_cors: bool = False,
     cors_allow_origin: str = ".*",
     cors_allow_credentials: bool = False,
@@ -153,6 +157,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         max_unfinished=max_unfinished,
         strict=compat == "spec",
     )
+    hooks = Hooks((), HookOptions(), lambda _call: None, store.info_path, metrics, file_threads)
     records = RecordStore(state_directory, durable=durability != "none")
     finishing = Finishing(
         store,
@@ -164,7 +169,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     files = Files(store, records, LinkSigner(signing_keys), LinkTimes(signed_url_ttl, signed_url_max_ttl), file_threads)
     threads = (file_threads, body_threads, copy_threads)
     unfinished, draining = Unfinished(max_unfinished), Draining()
-    uploads = Uploads(store, state, metrics, limits, unfinished, finishing, draining, *threads)
+    uploads = Uploads(store, state, metrics, limits, unfinished, finishing, hooks, draining, *threads)
     chunks = Chunks(
         SessionStore(state_directory, file_mode=file_perms, each_durable=durability == "each"),
         store,
@@ -172,6 +177,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         state,
         uploads,
         finishing,
+        hooks,
         draining,
         unfinished,
         metrics,
@@ -205,9 +211,11 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
             expose_headers=cors_expose_headers,
             is_enabled=not disable_cors,
         ),
+        hooks=hooks,
         metrics=metrics,
-        behind_proxy=behind_proxy,
-        network_timeout=network_timeout,
+        proxies=Proxies(behind_proxy=behind_proxy, trusted=trusted_proxies),
+        relative_location=relative_location,
+        network_timeout=network_timeout if network_timeout > 0 else 60.0,
         on_request=work.start,
         is_draining=lambda: draining.has_begun,
     )

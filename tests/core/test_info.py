@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -6,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tusd_py.core.info import CorruptInfo, decode_info, encode_info
-from tusd_py.core.uploads import Upload
+from tusd_py.core.uploads import CHUNKS, TUS, Upload
 
 ID = "da9eb27a48fc7c3bd33a3f2652d82848"
+FILE_ID = "f_0123456789abcdef0123456789abcdef"
 OF_TUSD = (
     '{"ID":"da9eb27a48fc7c3bd33a3f2652d82848","Size":11,"SizeIsDeferred":false,"Offset":0,'
     '"MetaData":{"filename":"world.txt","filetype":"text/plain","is_confidential":""},"IsPartial":false,'
@@ -28,6 +30,8 @@ UPLOADS = st.builds(
     concat_text=st.none() | HEADERS,
     path=st.text(st.characters(exclude_characters="\0")),
     created_at=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    file_id=st.none() | st.text("0123456789abcdef", min_size=32, max_size=32).map("f_".__add__),
+    protocol=st.sampled_from([TUS, CHUNKS]),
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
@@ -111,6 +115,28 @@ def test_a_final_upload_is_written_as_tusd_does() -> None:
     assert (written["IsFinal"], written["PartialUploads"]) == (True, ["a", "b"])
 
 
+def test_an_upload_of_tusd_came_by_tus_and_is_no_file_yet() -> None:
+    upload = decode_info(OF_TUSD.encode(), ID)
+    assert (upload.file_id, upload.protocol) == (None, "tus")
+    assert decode_info(document(TusdPy={"Metadata": "a"}), ID) == replace(upload, metadata_text="a")
+
+
+def test_the_file_that_an_upload_is_and_the_way_it_came_stand_in_our_member() -> None:
+    written = json.loads(encode_info(Upload(ID, 1, file_id=FILE_ID, protocol=CHUNKS), ""))["TusdPy"]
+    assert (written["FileId"], written["Protocol"]) == (FILE_ID, "chunks")
+    assert "FileId" not in json.loads(encode_info(Upload(ID, 1), ""))["TusdPy"]
+
+
+@pytest.mark.parametrize("file_id", ["", "f_", ID, FILE_ID + "0", FILE_ID.upper(), "../" + FILE_ID, FILE_ID + "\n"])
+def test_what_is_no_file_id_is_forgotten(file_id: str) -> None:
+    assert decode_info(document(TusdPy={"FileId": file_id}), ID).file_id is None
+
+
+@pytest.mark.parametrize("protocol", ["", "chunk", "CHUNKS", "ietf"])
+def test_an_unknown_way_is_taken_for_tus(protocol: str) -> None:
+    assert decode_info(document(TusdPy={"Protocol": protocol}), ID).protocol == "tus"
+
+
 @given(UPLOADS)
 def test_what_is_written_is_read_back(upload: Upload) -> None:
     assert decode_info(encode_info(upload, "/srv/x.info"), ID) == upload
@@ -163,6 +189,8 @@ def test_what_is_no_json_object_is_corrupt(text: bytes) -> None:
         {"TusdPy": []},
         {"TusdPy": {"Metadata": 1}},
         {"TusdPy": {"Created": "now"}},
+        {"TusdPy": {"FileId": 1}},
+        {"TusdPy": {"Protocol": True}},
         {"TusdPy": {"Created": 10**400}},
     ],
     ids=lambda changes: str(changes)[:40],

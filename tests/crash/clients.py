@@ -7,12 +7,12 @@ import hashlib
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-from tests.running import CHUNK, DEADLINE, TUS, Answer
+from tests.running import CHUNK, DEADLINE, TUS, Answer, request_head
 
 Check = Literal["none", "header", "trailer"]
 
@@ -271,8 +271,3 @@ class Concatenation:
 
 def metadata(name: str) -> str:
     return "name " + base64.b64encode(name.encode()).decode()
-
-
-def request_head(method: str, path: str, headers: Mapping[str, str]) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *(f"{name}: {headers[name]}" for name in headers)]
-    return "\r\n".join([*lines, "", ""]).encode()

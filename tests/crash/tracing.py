@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
-from tests.running import Server, eventually
+from tests.running import Server, eventually, start_server
 
 OPENS = ("open", "openat", "creat")
 WRITES = ("write", "writev", "pwrite64", "pwritev", "pwritev2", "copy_file_range", "sendfile", "splice")
@@ -110,10 +107,11 @@ class Request:
 
 
 class TracedServer(Server):
-    """A server under strace, or with a fault that strace makes."""
+    """A running server that strace looks at, or makes a fault in."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: IO[bytes], upload_dir: Path, trace: Path) -> None:
-        super().__init__(process, log, upload_dir)
+    def __init__(self, server: Server, trace: Path) -> None:
+        super().__init__(server.process, server.log, server.upload_dir)
+        self.url = server.url
         self._trace = trace
 
     def calls(self) -> list[Call]:
@@ -147,27 +145,17 @@ def traced_server(folder: Path, *flags: str, fault: str = "") -> Iterator[Traced
     assert shutil.which("strace"), "these tests need strace (apt-get install strace)"
     folder.mkdir(exist_ok=True)
     folder = folder.resolve()
+    trace = folder / "trace"
     names = ",".join(f"?{name}" for name in dict.fromkeys(_TRACED))
     # -D: the server is our child, so that a signal reaches it and not strace.
-    command = ["strace", "-D", "-f", "-y", "-s", "64", "-o", str(folder / "trace"), "-e", f"trace={names}"]
-    command += ["-e", f"inject={fault}"] if fault else []
-    command += [sys.executable, "-m", "tusd_py", "-host", "127.0.0.1", "-port", "0"]
-    command += ["-upload-dir", str(folder / "data"), *flags]
-    with (folder / "output").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        server = TracedServer(process, log, folder / "data", folder / "trace")
-        try:
-            server.url = eventually(lambda: _url(server))
-            yield server
-            assert "Traceback" not in server.output()
-        finally:
-            server.kill()
-
-
-def _url(server: Server) -> str | None:
-    assert server.process.poll() is None, server.output()
-    match = re.search(r"You can now upload files to: (\S+)", server.output())
-    return match[1] if match else None
+    strace = ["strace", "-D", "-f", "-y", "-s", "64", "-o", str(trace), "-e", f"trace={names}"]
+    strace += ["-e", f"inject={fault}"] if fault else []
+    server = TracedServer(start_server(folder / "data", *flags, wrapper=strace), trace)
+    try:
+        yield server
+        assert "Traceback" not in server.output()
+    finally:
+        server.close()
 
 
 def parse_trace(lines: Sequence[str]) -> list[Call]:

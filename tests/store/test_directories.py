@@ -42,6 +42,10 @@ def test_everything_that_is_missing_is_made_with_its_mode(tmp_path: Path) -> Non
         "workspace": 0o700,
         "unverified": 0o700,
         "run": 0o700,
+        "chunks": 0o700,
+        "pending": 0o700,
+        "files": 0o700,
+        "public": 0o755,
     }
 
 

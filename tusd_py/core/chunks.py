@@ -26,7 +26,10 @@ DEFAULT_TYPES = (
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 _CHUNK_NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
-_LONGEST_TEXT = 64 * 1024
+LARGEST_CHUNK_NUMBER = 10**10 - 1
+
+LONGEST_TEXT = 64 * 1024
+"""Characters of a text in JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +157,8 @@ def encode_session(session: Session) -> bytes:
 
 def decode_session(text: bytes) -> Session:
     """Read what `encode_session` wrote. Raises ValueError for anything else."""
-    document = json.loads(text)
     try:
+        document = json.loads(text)
         return Session(
             id=document["id"],
             file_id=document["fileId"],
@@ -170,7 +173,7 @@ def decode_session(text: bytes) -> Session:
             created_at=document["created"],
             failure=document["failure"],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(type(error).__name__) from error
 
 
@@ -186,7 +189,7 @@ def _parse_object(body: bytes) -> dict[str, Any]:
 
 def _text(fields: dict[str, Any], name: str) -> str:
     value = fields.get(name)
-    if not isinstance(value, str) or not value or len(value) > _LONGEST_TEXT:
+    if not isinstance(value, str) or not value or len(value) > LONGEST_TEXT:
         raise UploadError(errors.INVALID_FIELD, field=name)
     # A lone surrogate is valid JSON and no text: it could never be written down again.
     return value.encode("utf-8", "replace").decode()

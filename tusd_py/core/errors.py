@@ -51,9 +51,7 @@ CONNECTION_RESET = Problem("ERR_CONNECTION_RESET", 500, "TCP connection reset by
 INTERNAL_SERVER_ERROR = Problem("ERR_INTERNAL_SERVER_ERROR", 500, "internal server error")
 
 UPLOAD_REJECTED = Problem("ERR_UPLOAD_REJECTED", 400, "upload creation has been rejected by server")
-TERMINATION_REJECTED = Problem(
-    "ERR_UPLOAD_TERMINATION_REJECTED", 400, "upload termination has been rejected by server"
-)
+TERMINATION_REJECTED = Problem("ERR_UPLOAD_TERMINATION_REJECTED", 400, "upload termination has been rejected by server")
 UPLOAD_STOPPED = Problem("ERR_UPLOAD_STOPPED", 400, "upload has been stopped by server")
 
 # Ours: tusd has no such answer.
@@ -77,6 +75,7 @@ UNAUTHORIZED = Problem("ERR_UNAUTHORIZED", 401, "missing or unknown API key")
 INVALID_JSON = Problem("ERR_INVALID_JSON", 400, "the body is not a JSON object")
 INVALID_FIELD = Problem("ERR_INVALID_FIELD", 400, "a field is missing or has the wrong type or value")
 BODY_TOO_LARGE = Problem("ERR_BODY_TOO_LARGE", 413, "the JSON body is too large")
+BODY_TIMEOUT = Problem("ERR_BODY_TIMEOUT", 408, "the rest of the body did not come in time")
 TYPE_NOT_ALLOWED = Problem("ERR_TYPE_NOT_ALLOWED", 415, "files of this type are not accepted")
 LENGTH_REQUIRED = Problem("ERR_LENGTH_REQUIRED", 411, "a chunk needs a Content-Length")
 INVALID_CHUNK_NUMBER = Problem("ERR_INVALID_CHUNK_NUMBER", 400, "the file has no chunk of this number")
@@ -97,7 +96,9 @@ FILE_GONE = Problem("ERR_FILE_GONE", 410, "the file is gone")
 LINK_REQUIRED = Problem("ERR_LINK_REQUIRED", 403, "files can be had by signed links only")
 
 # Signed links.
-INVALID_QUERY = Problem("ERR_INVALID_QUERY", 400, "a parameter stands twice in the query")
+INVALID_QUERY = Problem(
+    "ERR_INVALID_QUERY", 400, "the query has a parameter that stands twice, is unknown or malformed"
+)
 INVALID_LINK = Problem("ERR_INVALID_LINK", 403, "the link is not valid, or no longer")
 
 Evidence = int | str | None

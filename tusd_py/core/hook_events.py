@@ -1,16 +1,14 @@
 """Hooks: tusd's events, what a receiver is sent, and what it may answer.
 
-The JSON is tusd's, key by key (tusd v2, "Hooks"); one event of ours, `pre-access`, comes in the same form.
+All are tusd's (tusd v2, "Hooks") but for one of ours, `pre-access`. `hook_json` has the form in which they travel.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from tusd_py.core import errors
 from tusd_py.core.errors import Problem, UploadError
@@ -62,6 +60,10 @@ class Access:
     ids: tuple[str, ...]
 
 
+def access_mode(method: str) -> str:
+    return "read" if method in ("GET", "HEAD") else "write"
+
+
 @dataclass(frozen=True, slots=True)
 class HookCall:
     """One event for one receiver; `id` names it, so that a receiver can tell one that comes twice."""
@@ -103,9 +105,15 @@ class HookAnswer:
 
 
 class HookFailure(Exception):
-    """A hook could not be asked, or its answer not be understood; the text says why and goes to the client of a
-    pre-hook, as with tusd.
+    """A hook could not be asked, or its answer not be understood.
+
+    The text says why and goes to the client of a pre-hook, as with tusd. `was_received`: the receiver has had the
+    event and taken it, so that telling it once more is of no use.
     """
+
+    def __init__(self, reason: str, *, was_received: bool = False) -> None:
+        super().__init__(reason)
+        self.was_received = was_received
 
 
 class HookRefusal(UploadError):
@@ -125,95 +133,6 @@ class Exchange:
 
 
 current_exchange: ContextVar[Exchange | None] = ContextVar("current_exchange", default=None)
-
-
-def encode_call(call: HookCall) -> bytes:
-    """The JSON that tusd would send for this event, on one line."""
-    return json.dumps(call_document(call), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
-def call_document(call: HookCall) -> dict[str, Any]:
-    upload, request = call.upload, call.request
-    event: dict[str, Any] = {
-        "Upload": {
-            "ID": upload.id,
-            "Size": upload.size or 0,
-            "SizeIsDeferred": upload.size is None,
-            "Offset": upload.offset,
-            "MetaData": dict(upload.metadata),
-            "IsPartial": upload.is_partial,
-            "IsFinal": upload.is_final,
-            "PartialUploads": list(upload.parts) if upload.parts is not None else None,
-            "Storage": {"InfoPath": call.info_path, "Path": upload.path, "Type": "filestore"} if upload.path else None,
-        },
-        "HTTPRequest": {
-            "Method": request.method,
-            "URI": request.uri,
-            "RemoteAddr": request.remote_addr,
-            "Header": {name: list(values) for name, values in sorted(request.header.items())},
-        },
-    }
-    if call.access is not None:
-        event["Access"] = {"Mode": call.access.mode, "IDs": list(call.access.ids)}
-    return {"Type": call.event.value, "Event": event}
-
-
-def decode_answer(text: bytes) -> HookAnswer:
-    """Read an answer as Go would: names in any case, unknown keys ignored, null as absent. Raises `HookFailure`."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise HookFailure(f"failed to parse hook response: {error}") from error
-    return read_answer(document)
-
-
-def read_answer(document: object) -> HookAnswer:
-    answer = _Fields(document, "hook response")
-    response = _Fields(answer.take("HTTPResponse", dict, {}), "HTTPResponse")
-    changes = _Fields(answer.take("ChangeFileInfo", dict, {}), "ChangeFileInfo")
-    storage = _Fields(changes.take("Storage", dict, {}), "Storage")
-    return HookAnswer(
-        response=HttpResponse(
-            status=response.take("StatusCode", int, 0),
-            body=response.take("Body", str, ""),
-            header=_texts(response.take("Header", dict, {}), "Header"),
-        ),
-        reject_upload=answer.take("RejectUpload", bool, False),
-        reject_termination=answer.take("RejectTermination", bool, False),
-        reject_access=answer.take("RejectAccess", bool, False),
-        stop_upload=answer.take("StopUpload", bool, False),
-        change_id=changes.take("ID", str, ""),
-        change_metadata=_optional_texts(changes.take("MetaData", dict, None)),
-        change_path=storage.take("Path", str, ""),
-        cache_seconds=float(answer.take("CacheSeconds", int, 0)),
-    )
-
-
-class _Fields:
-    """The members of a JSON object by lower-case name; null counts as absent, a wrong type is a failure."""
-
-    def __init__(self, document: object, where: str) -> None:
-        if not isinstance(document, dict):
-            raise HookFailure(f"failed to parse hook response: {where} is not an object")
-        self._members = {str(name).lower(): value for name, value in document.items()}
-
-    def take(self, name: str, kind: type, default: Any) -> Any:
-        value = self._members.get(name.lower())
-        if value is None:
-            return default
-        if type(value) is not kind:
-            raise HookFailure(f"failed to parse hook response: {name} has the wrong type")
-        return value
-
-
-def _texts(members: Mapping[object, object], where: str) -> dict[str, str]:
-    if not all(isinstance(value, str) for value in members.values()):
-        raise HookFailure(f"failed to parse hook response: {where} has the wrong type")
-    return {str(name): str(value) for name, value in members.items()}
-
-
-def _optional_texts(members: Mapping[object, object] | None) -> dict[str, str] | None:
-    return None if members is None else _texts(members, "MetaData")
 
 
 REFUSALS = {

@@ -30,6 +30,9 @@ SETTLED = frozenset({Status.READY, Status.QUARANTINED, Status.FAILED, Status.GON
 OWNER = "anonymous"
 """Whose a file is when nobody said so."""
 
+_LATEST = 253_402_300_799.0
+"""The last second of the year 9999."""
+
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
@@ -128,8 +131,12 @@ def public_fields(record: FileRecord) -> dict[str, Any]:
 
 
 def timestamp(seconds: float) -> str:
-    """Unix seconds as RFC 3339 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Unix seconds as RFC 3339 in UTC, to the millisecond; a time that has no such form becomes the nearest that has."""
+    return (
+        datetime.fromtimestamp(min(max(0.0, seconds), _LATEST), UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def encode_record(record: FileRecord) -> bytes:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from collections.abc import MutableMapping
 from contextlib import suppress
 from pathlib import Path
 
 _BACKLOG = 2048
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 -- what the operator may ask for
+_FIRST_INHERITED = 3
 
 
 class CannotListen(Exception):
@@ -22,8 +24,10 @@ def listen_on_port(host: str, port: str) -> socket.socket:
         number = int(port) if port.isascii() and port.isdigit() else socket.getservbyname(port, "tcp")
         if host in _EVERYWHERE and socket.has_dualstack_ipv6():
             return socket.create_server(("::", number), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
-        family = socket.getaddrinfo(host or "0.0.0.0", number, type=socket.SOCK_STREAM)[0][0]  # noqa: S104
-        return socket.create_server((host, number), family=family, backlog=_BACKLOG)
+        found = socket.getaddrinfo(host or "0.0.0.0", number, type=socket.SOCK_STREAM)  # noqa: S104
+        # Of the addresses of a name, Go takes one of IPv4 if there is any.
+        family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+        return socket.create_server(address, family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
         raise CannotListen(f"listen tcp {host}:{port}: {error}") from error
 
@@ -44,7 +48,33 @@ def listen_on_path(path: str) -> socket.socket:
     return listener
 
 
+def take_inherited_socket(environment: MutableMapping[str, str]) -> socket.socket | None:
+    """The socket that systemd has opened for this process (sd_listen_fds(3)), whatever its name; None without one.
+
+    What says so is removed from the environment, which programs that we start would take to be about them. Raises
+    `CannotListen` for more than one socket, and for one that nobody can connect to.
+    """
+    count, process = environment.pop("LISTEN_FDS", ""), environment.pop("LISTEN_PID", "")
+    environment.pop("LISTEN_FDNAMES", None)
+    if process != str(os.getpid()) or not count.isdigit() or count == "0":
+        return None
+    if count != "1":
+        raise CannotListen(f"systemd has passed {count} sockets: give the socket unit one Listen line")
+    try:
+        listener = socket.socket(fileno=_FIRST_INHERITED)
+        is_listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise CannotListen(f"systemd's socket cannot be used: {error}") from error
+    if not is_listening or listener.type != socket.SOCK_STREAM:
+        raise CannotListen("systemd's socket does not listen: it needs ListenStream= and Accept=no")
+    os.set_inheritable(_FIRST_INHERITED, False)
+    return listener
+
+
 def address_of(listener: socket.socket) -> str:
-    """`host:port` as Go writes it, with the port that was really bound."""
-    host, port = listener.getsockname()[:2]
+    """`host:port` as Go writes it, with the port that was really bound; the path of a UNIX socket."""
+    address = listener.getsockname()
+    if isinstance(address, str):
+        return address
+    host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -18,6 +19,7 @@ import uvicorn
 
 from tusd_py.server.heads import ConnectionLimits
 from tusd_py.server.protocol import protocol_class
+from tusd_py.server.tls import Certificates
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -34,6 +36,7 @@ def serve(
     app: Any,
     listener: socket.socket,
     *,
+    certificates: Certificates | None,
     timeouts: Timeouts,
     header_bytes: int,
     announce: Callable[[], None],
@@ -43,6 +46,7 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM; then let requests end within the shutdown time-out, as tusd does.
 
+    With `certificates` it is served over TLS, and SIGHUP has them read again; without, SIGHUP ends the process as ever.
     `announce` is called when requests are taken, `drain` (in a signal handler) when the stop is asked for, and `say`
     with what the operator should read.
     """
@@ -55,10 +59,11 @@ def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        ssl_context_factory=(lambda _config, _default: certificates.context) if certificates else None,
         timeout_keep_alive=max(1, int(timeouts.network)),
         timeout_graceful_shutdown=timeouts.shutdown,  # type: ignore[arg-type] # a float is as good
     )
-    server = _Server(config, announce, drain, say)
+    server = _Server(config, certificates, announce, drain, say)
     watch_connections(lambda: len(server.server_state.connections))
     server.run(sockets=[listener])
     if server.has_timed_out:
@@ -91,11 +96,13 @@ class _Server(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
+        certificates: Certificates | None,
         announce: Callable[[], None],
         drain: Callable[[], None],
         say: Callable[[str], None],
     ) -> None:
         super().__init__(config)
+        self._certificates = certificates
         self._announce = announce
         self._drain = drain
         self._say = say
@@ -104,6 +111,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            if self._certificates is not None:
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._certificates.reload)
             _calm_collector()
             self._announce()
 

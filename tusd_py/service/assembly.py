@@ -18,13 +18,14 @@ _TURN = 32 * 1024 * 1024
 
 
 class _Progress:
-    """The digest of a session's first `next_chunk` chunks."""
+    """The digest of a session's first `next_chunk` chunks; `has_news` says that one was marked since the last look."""
 
     def __init__(self) -> None:
         self.next_chunk = 0
         self.digest = hashlib.sha256()
         self.lock = asyncio.Lock()
         self.task: asyncio.Task[None] | None = None
+        self.has_news = False
 
 
 class Assembly:
@@ -38,10 +39,11 @@ class Assembly:
         self._in_thread = in_thread
         self._progress: OrderedDict[str, _Progress] = OrderedDict()
 
-    def follow(self, session: Session, number: int) -> None:
-        """Chunk `number` has been marked: go on in the background if it is the one that is waited for."""
+    def follow(self, session: Session) -> None:
+        """A chunk has been marked: go on in the background as far as that is possible now."""
         progress = self._of(session.id)
-        if number == progress.next_chunk and (progress.task is None or progress.task.done()):
+        progress.has_news = True
+        if progress.task is None or progress.task.done():
             progress.task = asyncio.create_task(self._follow(session, progress))
 
     async def digest(self, session: Session) -> str:
@@ -65,7 +67,9 @@ class Assembly:
 
     async def _follow(self, session: Session, progress: _Progress) -> None:
         with suppress(UploadError):  # `complete` meets it as well, and has somebody to tell
-            await self._advance(session, progress)
+            while progress.has_news:
+                progress.has_news = False
+                await self._advance(session, progress)
 
     async def _advance(self, session: Session, progress: _Progress) -> None:
         async with progress.lock:
@@ -73,15 +77,16 @@ class Assembly:
                 pass
 
     def _read_on(self, session: Session, progress: _Progress) -> bool:
-        """Read for one turn; whether there is more. After a failure, in the middle of a chunk, it starts anew."""
-        marked = self._sessions.marked(session)
+        """Read for one turn; whether there may be more. After a failure, in the middle of a chunk, it starts anew."""
         rest = _TURN
-        while rest > 0 and progress.next_chunk in marked:
+        for number in self._sessions.marked_from(session, progress.next_chunk):
+            if rest <= 0:
+                return True
             try:
-                self._sessions.read_chunk(session, progress.next_chunk, progress.digest.update)
+                self._sessions.read_chunk(session, number, progress.digest.update)
             except BaseException:
                 progress.next_chunk, progress.digest = 0, hashlib.sha256()
                 raise
-            rest -= session.length_of(progress.next_chunk)
-            progress.next_chunk += 1
-        return progress.next_chunk in marked
+            rest -= session.length_of(number)
+            progress.next_chunk = number + 1
+        return False

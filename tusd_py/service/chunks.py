@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tusd_py.core import errors
 from tusd_py.core.body import Body
@@ -19,6 +19,7 @@ from tusd_py.core.uploads import CHUNKS, Upload
 from tusd_py.service.assembly import Assembly
 from tusd_py.service.draining import Draining
 from tusd_py.service.finishing import Finishing
+from tusd_py.service.hooks import Hooks
 from tusd_py.service.metrics import Metrics
 from tusd_py.service.receiving import receive_body
 from tusd_py.service.threads import Threads
@@ -71,6 +72,7 @@ class Chunks:
         state: State,
         uploads: Uploads,
         finishing: Finishing,
+        hooks: Hooks,
         draining: Draining,
         unfinished: Unfinished,
         metrics: Metrics,
@@ -85,6 +87,7 @@ class Chunks:
         self._state = state
         self._uploads = uploads
         self._finishing = finishing
+        self._hooks = hooks
         self._draining = draining
         self._unfinished = unfinished
         self._metrics = metrics
@@ -109,9 +112,11 @@ class Chunks:
             chunk_size=self._limits.chunk_size,
             created_at=round(time.time(), 3),
         )
+        session = _changed(session, await self._hooks.before_create(_upload_of(session)))
         session = await self._in_thread(self._sessions.create, session)
         self._unfinished.add()
         self._metrics.uploads_created.inc()
+        await self._hooks.after_create(replace(_upload_of(session), offset=0))
         log.info(LogEvent("UploadCreated", id=session.id, size=announced.file_size, chunks=session.chunk_count))
         return session
 
@@ -142,9 +147,9 @@ class Chunks:
                 raise body.ended_early
             if receiver.digest() != digest:
                 raise UploadError(errors.CHUNK_CHECKSUM_MISMATCH, chunk=number)
-            await self._in_thread(self._sessions.mark, marks.descriptor, number, digest, data.descriptor)
+            await self._in_thread(self._sessions.mark, session, marks.descriptor, number, digest, data.descriptor)
         log.info(LogEvent("ChunkReceived", id=upload_id, chunk=number, bytes=receiver.position - receiver.start))
-        self._assembly.follow(session, number)
+        self._assembly.follow(session)
 
     @asynccontextmanager
     async def _hold_chunk(
@@ -277,6 +282,8 @@ class Chunks:
             upload = await self._in_copy_thread(
                 self._store.adopt, _upload_of(session), self._sessions.data_path(session.id)
             )
+            await self._hooks.before_finish(upload)
+            await self._hooks.after_finish(upload)
             await self._finishing.add(_record_of(session, upload))
             self._metrics.uploads_finished.inc()
             log.info(LogEvent("UploadFinished", id=session.id, size=session.announced.file_size))
@@ -303,15 +310,18 @@ class Chunks:
     async def terminate(self, upload_id: str) -> None:
         """Remove an upload in any state, by whichever protocol it came, and the file it has become."""
         try:
-            await self._in_thread(self._sessions.load, upload_id)
+            session = await self._in_thread(self._sessions.load, upload_id)
         except UploadError as error:
             if error.problem is not errors.UPLOAD_NOT_FOUND:
                 raise
             await self._uploads.terminate(upload_id)
             return
+        upload = replace(_upload_of(session), offset=0)
+        await self._hooks.before_terminate(upload)
         await self._remove(upload_id, self._limits.lock_timeout)
         self._metrics.uploads_terminated.inc()
         log.info(LogEvent("UploadTerminated", id=upload_id))
+        await self._hooks.after_terminate(upload)
 
     async def count_unfinished(self, *, expire: bool) -> int:
         """The number of sessions; with `expire`, those go whose time is over and which nobody works on."""
@@ -334,6 +344,7 @@ class Chunks:
     async def _remove(self, upload_id: str, timeout: float) -> None:
         data = self._sessions.data_path(upload_id)
         async with self._state.hold(upload_id, str(data), timeout=timeout):
+            await self._in_thread(self._store.withdraw_adopted, upload_id, self._sessions.data_path(upload_id))
             await self._in_thread(self._sessions.remove, upload_id)
         self._assembly.forget(upload_id)
         self._unfinished.remove()
@@ -346,6 +357,17 @@ class Chunks:
 def _check_all_here(session: Session, marked: dict[int, bytes]) -> None:
     if missing := session.missing(marked):
         raise ChunksMissing(missing)
+
+
+def _changed(session: Session, upload: Upload) -> Session:
+    """The session as hooks want it: they may choose the id, and say of the file what the client says."""
+    announced = replace(
+        session.announced,
+        file_name=upload.metadata.get("filename") or session.announced.file_name,
+        content_type=upload.metadata.get("filetype") or session.announced.content_type,
+        owner_id=upload.metadata.get("ownerId") or session.announced.owner_id,
+    )
+    return replace(session, id=upload.id, announced=announced)
 
 
 def _upload_of(session: Session) -> Upload:

@@ -17,6 +17,7 @@ from tusd_py.core.records import FileRecord, Status, settled
 from tusd_py.core.threads import InThread
 from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.records import RecordStore
+from tusd_py.store.system_errors import system_errors_translated
 
 log = logging.getLogger("tusd_py")
 
@@ -75,10 +76,8 @@ class Files:
 
     async def open_for_reading(self, record: FileRecord) -> int:
         """A descriptor of the bytes; the caller closes it."""
-        try:
+        with system_errors_translated(missing=errors.FILE_GONE):
             return await self._in_thread(os.open, record.path, os.O_RDONLY)
-        except OSError as error:
-            raise UploadError(errors.FILE_GONE) from error
 
     async def is_public(self, file_id: str) -> bool:
         """Whether a front server finds the bytes in the public tree."""
@@ -116,7 +115,8 @@ class Files:
         record = self._records.load(file_id)
         if record.status is not Status.READY or self._store.has_bytes(record.path, record.size):
             return record
-        gone = settled(record, Status.GONE)
+        # Removing an upload takes the record away before the bytes: then this one is not to come back.
+        gone = settled(self._records.load(file_id), Status.GONE)
         self._records.withdraw(file_id)
         self._records.replace(gone)
         log.info(LogEvent("FileGone", file=file_id))

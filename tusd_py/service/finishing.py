@@ -113,6 +113,8 @@ class Finishing:
                 record = settled(claim.record, Status.GONE)
             if record.status is Status.READY:
                 await self._in_thread(self._records.publish, record, edge_headers(record))
+            else:
+                await self._in_thread(self._records.withdraw, file_id)
             await self._in_thread(self._records.settle, record)
         finally:
             claim.release()

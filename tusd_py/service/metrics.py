@@ -11,6 +11,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from tusd_py.core.hook_events import Event
+
 METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
 _WITHOUT_SUFFIX = ("bytes_received", "uploads_created", "uploads_finished", "uploads_terminated")
 
@@ -50,10 +52,19 @@ class Metrics:
         self.lock_takeovers = Counter(
             "tusd_py_lock_takeovers_total", "Requests stopped for a newer one.", registry=self._registry
         )
+        self._hooks = Counter(
+            "tusd_hook_invocations_total", "Hook invocations by type.", ["hooktype"], registry=self._registry
+        )
+        self._hook_errors = Counter(
+            "tusd_hook_errors_total", "Hook errors by type.", ["hooktype"], registry=self._registry
+        )
         self.connections_open = Gauge("tusd_connections_open", "Open connections.", registry=self._registry)
         ProcessCollector(registry=self._registry)
         for method in METHODS:
             self._requests.labels(method)
+        for event in Event:
+            self._hooks.labels(event.value)
+            self._hook_errors.labels(event.value)
 
     def count_request(self, method: str) -> None:
         if method in METHODS:
@@ -61,6 +72,12 @@ class Metrics:
 
     def count_error(self, status: int, code: str) -> None:
         self._errors.labels(str(status), code).inc()
+
+    def count_hook(self, event: Event) -> None:
+        self._hooks.labels(event.value).inc()
+
+    def count_hook_error(self, event: Event) -> None:
+        self._hook_errors.labels(event.value).inc()
 
     def exposition(self) -> bytes:
         """The metrics as text; four of tusd's counters lack the suffix that the library gives to every counter."""

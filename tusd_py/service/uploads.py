@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 from tusd_py.core import errors, rules
@@ -16,10 +16,11 @@ from tusd_py.core.errors import UploadError
 from tusd_py.core.log_event import LogEvent
 from tusd_py.core.records import new_file_id
 from tusd_py.core.rules import Append
-from tusd_py.core.uploads import Upload
+from tusd_py.core.uploads import CHUNKS, Upload
 from tusd_py.service.appending import Appender, Limits
 from tusd_py.service.draining import Draining
 from tusd_py.service.finishing import Finishing
+from tusd_py.service.hooks import Hooks, HookTrouble
 from tusd_py.service.metrics import Metrics
 from tusd_py.service.receiving import receive_body
 from tusd_py.service.threads import Threads
@@ -54,6 +55,7 @@ class Uploads:
         limits: Limits,
         unfinished: Unfinished,
         finishing: Finishing,
+        hooks: Hooks,
         draining: Draining,
         file_threads: Threads,
         body_threads: Threads,
@@ -69,6 +71,7 @@ class Uploads:
         self._appender = Appender(store, limits)
         self._unfinished = unfinished
         self._finishing = finishing
+        self._hooks = hooks
         self._draining = draining
         self._tombstones: OrderedDict[str, None] = OrderedDict()
         self._settled: OrderedDict[str, None] = OrderedDict()
@@ -103,8 +106,10 @@ class Uploads:
                 self._check_expiry(upload)
                 if upload.is_complete:
                     await self._in_thread(self._store.accept, upload, hold.descriptor, upload.offset, verified=False)
-                    upload = await self._finish(upload)
+                    upload = await self._finish(upload, was_complete=True)
                     _remember(self._settled, upload_id)
+        except HookTrouble:
+            raise UploadError(errors.UPLOAD_LOCKED) from None  # a client must not take it for finished, nor start anew
         except UploadError as error:
             # What is complete on a directory that cannot be written to is as durable as it will ever be.
             if not (upload.is_complete and error.problem is errors.STORE_UNAVAILABLE):
@@ -120,7 +125,7 @@ class Uploads:
             return upload
         async with self._hold(upload) as hold:
             upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
-            return await self._finishing.finish(upload)
+            return await self._finishing.finish(await self._finish(upload, was_complete=True))
 
     async def open_for_reading(self, upload: Upload) -> int:
         return await self._in_thread(self._store.open_for_reading, upload)
@@ -130,7 +135,7 @@ class Uploads:
 
     # --- creating ---
 
-    async def create(self, upload: Upload, append: Append | None, body: Body, url: str) -> Upload:
+    async def create(self, upload: Upload, append: Append | None, body: Body, url_of: Callable[[str], str]) -> Upload:
         """Make an upload and, with `append`, take the first bytes from the body (tus creation, creation-with-upload).
 
         An upload whose body is refused is not left behind; one whose body broke off is, with the bytes that came.
@@ -141,33 +146,35 @@ class Uploads:
         if append is not None:
             rules.plan_append(upload, append, body.length, self._limits.max_size)
         self._unfinished.check()
+        upload = await self._hooks.before_create(upload)
         if self._limits.min_free_space:
             await self._in_thread(self._store.check_space, upload.size or 0)
         created = await self._in_thread(self._store.create, self._named(upload))
         self._unfinished.add()
-        self._count_created(created, url)
-        if created.is_complete:
-            created = await self._finish(created)
-            self._count_finished(created)
+        self._count_created(created, url_of(created.id))
+        await self._hooks.after_create(created)
+        created = await self._finish(created, was_complete=False)
         if append is None:
             return created
         try:
             return await self.append(created, append, body)
         except UploadError:
             if body.ended_early is None:
-                await self.terminate(created.id)
+                await self._remove(created.id)
             raise
 
-    async def concatenate(self, upload: Upload, body: Body, url: str) -> Upload:
+    async def concatenate(self, upload: Upload, body: Body, url_of: Callable[[str], str]) -> Upload:
         """Make a final upload of the parts it names (tus concatenation); it is there when it is whole.
 
         The work ends when the client goes.
         """
         self._draining.refuse_new()
         ids = upload.parts or ()
+        await self._hooks.before_access("read", ids)
         found = {part: await self._find_part(part) for part in dict.fromkeys(ids)}
         parts = [found[part] for part in ids]
         rules.final_size(parts, partial_only=self._limits.strict, max_size=self._limits.max_size)
+        upload = await self._hooks.before_create(upload)
         body.watch()
         final = await self._in_copy_thread(
             self._store.concatenate,
@@ -175,11 +182,10 @@ class Uploads:
             parts,
             stop_requested=lambda: self._draining.has_begun or body.stop_requested,
         )
-        final = await self._finish(final)
-        self._count_created(final, url)
-        self._metrics.uploads_finished.inc()
-        log.info(LogEvent("UploadFinished", id=final.id, size=final.size))
-        return final
+        self._unfinished.add()
+        self._count_created(final, url_of(final.id))
+        await self._hooks.after_create(final)
+        return await self._finish(final, was_complete=False)
 
     async def _find_part(self, part: str) -> Upload:
         try:
@@ -201,26 +207,29 @@ class Uploads:
         interrupted = UploadError(errors.UPLOAD_INTERRUPTED)
         async with self._hold(upload, wanting=body, error=interrupted) as hold:
             writing = await self._in_thread(self._appender.begin, upload.id, hold.descriptor, append, body.length)
+            if writing.upload.file_id is None and not writing.before.is_complete:
+                writing = replace(writing, upload=await self._in_thread(self._name, writing.upload))
             receiver = writing.receiver
             log.info(LogEvent("ChunkWriteStart", id=upload.id, maxSize=receiver.limit, offset=receiver.start))
             refused: UploadError | None = None
             try:
-                with self._draining.receiving(body):
-                    await receive_body(receiver, body, self._in_body_thread)
+                async with self._hooks.reporting(writing.upload, receiver, body):
+                    with self._draining.receiving(body):
+                        await receive_body(receiver, body, self._in_body_thread)
             except UploadError as error:
                 refused = error
             ended_early = refused or body.ended_early
             trailer = body.trailer("upload-checksum") if append.checksum_in_trailer else None
             after = await self._in_thread(self._appender.settle, writing, ended_early, trailer)
-            after = await self._finish(after)
-        self._metrics.bytes_received.inc(receiver.position - receiver.start)
-        log.info(LogEvent("ChunkWriteComplete", id=upload.id, bytesWritten=receiver.position - receiver.start))
-        if after.is_complete and not writing.before.is_complete:
-            self._count_finished(after)
+            self._metrics.bytes_received.inc(receiver.position - receiver.start)
+            log.info(LogEvent("ChunkWriteComplete", id=upload.id, bytesWritten=receiver.position - receiver.start))
+            after = await self._finish(after, was_complete=writing.before.is_complete)
         if ended_early is not None:
             if ended_early is interrupted:
                 self._metrics.lock_takeovers.inc()
                 log.info(LogEvent("UploadInterrupted", id=upload.id))
+            if ended_early.problem is errors.UPLOAD_STOPPED:
+                await self._remove(upload.id)
             raise ended_early
         return after
 
@@ -228,9 +237,14 @@ class Uploads:
 
     async def terminate(self, upload_id: str) -> None:
         """Remove an upload, finished or not (tus termination); whoever writes it is asked to stop first."""
+        await self._remove(upload_id, asking=True)
+
+    async def _remove(self, upload_id: str, *, asking: bool = False) -> None:
         upload = await self.find(upload_id)
         async with self._hold(upload) as hold:
             upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
+            if asking:
+                await self._hooks.before_terminate(upload)
             if upload.file_id is not None:
                 await self._finishing.forget(upload.file_id)
             await self._in_thread(self._store.remove, upload)
@@ -239,6 +253,7 @@ class Uploads:
             self._unfinished.remove()
         self._metrics.uploads_terminated.inc()
         log.info(LogEvent("UploadTerminated", id=upload_id))
+        await self._hooks.after_terminate(upload)
 
     async def is_unfinished(self, upload_id: str, *, expire: bool) -> bool:
         """Whether the upload counts as unfinished.
@@ -291,11 +306,36 @@ class Uploads:
         """The upload with the id of the file that it will be, where a record is kept of each."""
         return replace(upload, file_id=new_file_id()) if self._is_to_be_file(upload) else upload
 
-    async def _finish(self, upload: Upload) -> Upload:
-        """Make sure that what happens to a complete upload next will happen; before the answer, under the hold."""
-        if upload.is_complete and self._is_to_be_file(upload):
-            return await self._finishing.finish(upload)
+    def _name(self, upload: Upload) -> Upload:
+        """The same for an upload that another server has begun."""
+        return self._store.name_file(upload, new_file_id()) if self._is_to_be_file(upload) else upload
+
+    async def _finish(self, upload: Upload, *, was_complete: bool) -> Upload:
+        """Let a complete upload count as finished, once; before the answer, under the hold.
+
+        Hooks are asked and told, and what comes next can no longer be lost. Raises `HookTrouble` while a hook does not
+        let it; it is asked again by whoever comes next. An upload that was complete when it was first met is no news.
+        """
+        if not upload.is_complete:
+            return upload
+        if self._is_to_be_file(upload):
+            if await self._finishing.has_record(upload):
+                return upload
+            if upload.protocol == CHUNKS:
+                raise UploadError(errors.UPLOAD_LOCKED)  # its session is still being completed
+            if upload.file_id is not None:
+                await self._tell_finished(upload)
+            upload = await self._finishing.finish(upload)
+        elif was_complete:
+            return upload
+        elif upload.is_partial and not self._limits.strict:
+            await self._tell_finished(upload)
+        self._count_finished(upload)
         return upload
+
+    async def _tell_finished(self, upload: Upload) -> None:
+        await self._hooks.before_finish(upload)
+        await self._hooks.after_finish(upload)
 
     def _is_to_be_file(self, upload: Upload) -> bool:
         return self._finishing.keeps_records and not upload.is_partial

@@ -152,8 +152,6 @@ class FilesystemStore:
         path = self._data_path(upload.id)
         with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry(upload.id) as info:
             created = self._write_info(info, replace(upload, size=upload.offset, path=str(path)))
-            if self._info_path(upload.id).exists():
-                return created
             if self._durability != "none":
                 sync_file(source)
             make_parents(path, self._directory_mode)
@@ -161,8 +159,19 @@ class FilesystemStore:
                 os.link(source, path)
             if not os.path.samefile(source, path):
                 raise UploadError(errors.UPLOAD_EXISTS)
-            self._publish_info(info, upload.id, path)
+            if not self._info_path(upload.id).exists():
+                self._publish_info(info, upload.id, path)
+            elif self._durability != "none":
+                sync_directory(path.parent)
         return created
+
+    def withdraw_adopted(self, upload_id: str, source: Path) -> None:
+        """Take back what `adopt` has published of a file that is being removed before anybody was told of it."""
+        path = self._data_path(upload_id)
+        with system_errors_translated():
+            if path.exists() and os.path.samefile(source, path):
+                self._info_path(upload_id).unlink(missing_ok=True)
+                path.unlink()
 
     def _publish_info(self, info: Entry, upload_id: str, path: Path) -> None:
         """Let an upload appear whose data is there; without its `.info` the data is garbage."""
@@ -296,6 +305,10 @@ class FilesystemStore:
 
     # --- paths and small files ---
 
+    def info_path(self, upload_id: str) -> str:
+        """Where the `.info` of an upload is, or will be."""
+        return str(self._info_path(upload_id))
+
     def _data_path(self, upload_id: str) -> Path:
         return self.directory / upload_id
 
@@ -303,8 +316,7 @@ class FilesystemStore:
         return self.directory / (upload_id + ".info")
 
     def _read_info(self, upload_id: str) -> Upload:
-        # Not blocking, whatever has this name.
-        with open(os.open(self._info_path(upload_id), os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with open(self._info_path(upload_id), "rb", opener=_open_without_blocking) as file:
             status = os.fstat(file.fileno())
             try:
                 text = file.read() if stat.S_ISREG(status.st_mode) else b""
@@ -315,5 +327,10 @@ class FilesystemStore:
     def _write_info(self, entry: Entry, upload: Upload) -> Upload:
         now = round(time.time(), 3)
         described = replace(upload, created_at=upload.created_at or now, changed_at=now)
-        entry.write(encode_info(described, str(self._info_path(upload.id))), durable=self._durability != "none")
+        entry.write(encode_info(described, self.info_path(upload.id)), durable=self._durability != "none")
         return described
+
+
+def _open_without_blocking(path: str, flags: int) -> int:
+    """Whatever has this name: a pipe would wait for its other end."""
+    return os.open(path, flags | os.O_NONBLOCK)

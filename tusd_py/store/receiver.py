@@ -93,14 +93,14 @@ class Receiver:
     def _start_writeback(self) -> None:
         if self._check_space is not None:
             self._check_space()
-        if _sync_file_range is not None:
-            _sync_file_range(
-                self._descriptor,
-                ctypes.c_int64(self._writeback_from),
-                ctypes.c_int64(self.position - self._writeback_from),
-                _SYNC_FILE_RANGE_WRITE,
-            )
+        start_writeback(self._descriptor, self._writeback_from, self.position - self._writeback_from)
         self._writeback_from = self.position
+
+
+def start_writeback(descriptor: int, start: int, count: int) -> None:
+    """Ask the kernel to start writing these bytes of a file to the disk, without waiting for it."""
+    if _sync_file_range is not None:
+        _sync_file_range(descriptor, ctypes.c_int64(start), ctypes.c_int64(count), _SYNC_FILE_RANGE_WRITE)
 
 
 class _ThreadBuffer(threading.local):

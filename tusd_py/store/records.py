@@ -23,7 +23,6 @@ from tusd_py.store.system_errors import system_errors_translated
 from tusd_py.store.workspace import Workspace, sync_directory
 
 _ENDING = ".json"
-_LARGEST_RECORD = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +55,14 @@ class RecordStore:
     def load(self, file_id: str) -> FileRecord:
         """Raises 404. A record that is just being settled is found in one place or the other."""
         if is_file_id(file_id):
-            for path in (self._settled_path(file_id), self._pending_path(file_id), self._settled_path(file_id)):
+            for path in self._places(file_id):
                 with system_errors_translated(), suppress(FileNotFoundError):
                     return _decoded(path.read_bytes())
         raise UploadError(errors.FILE_NOT_FOUND)
 
     def exists(self, file_id: str) -> bool:
-        return any(path.exists() for path in (self._settled_path(file_id), self._pending_path(file_id)))
+        with system_errors_translated():
+            return any(path.exists() for path in self._places(file_id))
 
     def add(self, record: FileRecord) -> None:
         """Put a record on the list of work; one that is there already stays."""
@@ -96,9 +96,11 @@ class RecordStore:
                 return None
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(descriptor).st_nlink:
-                    return Claim(_decoded(os.pread(descriptor, _LARGEST_RECORD, 0)), descriptor)
-            except BlockingIOError:
+                status = os.fstat(descriptor)
+                # Settled since it was opened? A crash may have left it another name, so links are not to be counted.
+                if os.path.samestat(status, os.stat(self._pending_path(file_id))):
+                    return Claim(_decoded(os.pread(descriptor, status.st_size, 0)), descriptor)
+            except (BlockingIOError, FileNotFoundError):
                 pass
             except BaseException:
                 os.close(descriptor)
@@ -145,16 +147,16 @@ class RecordStore:
         """
         target = self._public / record.id
         with system_errors_translated(), self._public_workspace.entry("") as entry:
-            entry.write(json.dumps(headers, ensure_ascii=False).encode("utf-8", "replace"), durable=False)
+            entry.write(json.dumps(headers, ensure_ascii=False).encode("utf-8", "replace"), durable=self._durable)
             entry.replace(target.with_name(target.name + _ENDING))
             try:
                 os.link(record.path, target)
             except FileExistsError:
                 pass
             except OSError as error:
+                self.withdraw(record.id)
                 if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
                     raise
-                self.withdraw(record.id)
 
     def is_public(self, file_id: str) -> bool:
         return (self._public / file_id).exists()
@@ -164,6 +166,10 @@ class RecordStore:
         with system_errors_translated():
             (self._public / file_id).unlink(missing_ok=True)
             (self._public / (file_id + _ENDING)).unlink(missing_ok=True)
+
+    def _places(self, file_id: str) -> tuple[Path, ...]:
+        """Where to look for a record, in this order, so that one that is just being settled is not missed."""
+        return self._settled_path(file_id), self._pending_path(file_id), self._settled_path(file_id)
 
     def _pending_path(self, file_id: str) -> Path:
         return self._pending / (file_id + _ENDING)

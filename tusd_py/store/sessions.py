@@ -21,7 +21,7 @@ from tusd_py.core.body import Buffer
 from tusd_py.core.chunks import Session, decode_session, encode_session
 from tusd_py.core.errors import UploadError
 from tusd_py.core.ids import is_upload_id
-from tusd_py.store.receiver import Receiver
+from tusd_py.store.receiver import Receiver, start_writeback
 from tusd_py.store.system_errors import system_errors_translated
 from tusd_py.store.workspace import Workspace, flat_name, sync_directory
 
@@ -79,12 +79,16 @@ class SessionStore:
         folder = self._folder(session.id)
         with system_errors_translated(missing=errors.STORE_UNAVAILABLE):
             folder.mkdir(mode=0o700)
-            _make_file(folder / "data", session.announced.file_size, self._file_mode)
-            _make_file(folder / "marks", session.chunk_count * _MARK_SIZE, 0o600)
-            self._write(session)
-            if self._each_durable:
-                sync_directory(folder)
-                sync_directory(self._directory)
+            try:
+                _make_file(folder / "data", session.announced.file_size, self._file_mode)
+                _make_file(folder / "marks", session.chunk_count * _MARK_SIZE, 0o600)
+                self._write(session)
+                if self._each_durable:
+                    sync_directory(folder)
+                    sync_directory(self._directory)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
         return replace(session, changed_at=time.time())
 
     def fail(self, session: Session, reason: str) -> Session:
@@ -136,17 +140,30 @@ class SessionStore:
         numbers = range(len(marks) // _MARK_SIZE)
         return {n: _digest_in(marks, n) for n in numbers if marks[n * _MARK_SIZE : n * _MARK_SIZE + 1] == _SET}
 
+    def marked_from(self, session: Session, number: int) -> Iterator[int]:
+        """The chunks that count from `number` on, without a gap, each looked at when it is asked for."""
+        with system_errors_translated():
+            marks = os.open(self.marks_path(session.id), os.O_RDONLY)
+        try:
+            while self.digest_of(marks, number) is not None:
+                yield number
+                number += 1
+        finally:
+            os.close(marks)
+
     def digest_of(self, marks: int, number: int) -> bytes | None:
         """What chunk `number` is marked with in the open file `marks`, or None."""
         with system_errors_translated():
             mark = os.pread(marks, _MARK_SIZE, number * _MARK_SIZE)
         return _digest_in(mark, 0) if mark[:1] == _SET else None
 
-    def mark(self, marks: int, number: int, digest: bytes, data: int) -> None:
-        """From now on the chunk counts, also after a crash."""
+    def mark(self, session: Session, marks: int, number: int, digest: bytes, data: int) -> None:
+        """From now on the chunk counts, also after a crash; it is on its way to the disk, so that the end is short."""
         with system_errors_translated():
             if self._each_durable:
                 os.fdatasync(data)
+            else:
+                start_writeback(data, session.offset_of(number), session.length_of(number))
             os.pwrite(marks, _SET + digest, number * _MARK_SIZE)
             if self._each_durable:
                 os.fdatasync(marks)
@@ -170,7 +187,7 @@ class SessionStore:
     def unmark_damaged(self, session: Session) -> tuple[int, ...]:
         """Compare every chunk with the digest it came with; those that differ are missing again."""
         damaged = []
-        with open(self.marks_path(session.id), "r+b", buffering=0) as marks:
+        with system_errors_translated(), open(self.marks_path(session.id), "r+b", buffering=0) as marks:
             for number, digest in self.marked(session).items():
                 actual = hashlib.sha256()
                 self.read_chunk(session, number, actual.update)

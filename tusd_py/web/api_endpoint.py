@@ -14,11 +14,12 @@ from starlette.types import Receive, Scope, Send
 from tusd_py.core import errors
 from tusd_py.core.chunks import ChunksMissing
 from tusd_py.core.errors import UploadError
+from tusd_py.core.hook_events import Exchange, HookRefusal, access_mode, current_exchange
 from tusd_py.core.log_event import LogEvent
 from tusd_py.web.api import ApiRequest, ApiRoute
 from tusd_py.web.body import RequestBody
 from tusd_py.web.context import Context
-from tusd_py.web.location import origin_of
+from tusd_py.web.hook_answers import change_response, hook_request
 from tusd_py.web.request import content_length, identify_request
 from tusd_py.web.sending import Sending
 
@@ -48,10 +49,14 @@ class ApiEndpoint:
         await self._context.on_request()
         request = self._read(scope, receive)
         identify_request(request.method, request.path, request.headers)
+        exchange = None
+        if self._context.hooks.is_on:
+            exchange = Exchange(hook_request(scope, request.headers))
+            current_exchange.set(exchange)
         log.info(LogEvent("RequestIncoming"))
         self._metrics.count_request(request.method)
         try:
-            response = await self._respond(request)
+            response = await self._respond(request, exchange)
             headers = MutableHeaders(raw=response.raw_headers)
             headers["x-content-type-options"] = "nosniff"
             headers["cache-control"] = "no-store"
@@ -72,7 +77,7 @@ class ApiEndpoint:
             path="/" + scope["path_params"]["path"],
             names={},
             query=scope.get("query_string", b"").decode("latin-1"),
-            origin=origin_of(scope, headers, behind_proxy=self._context.behind_proxy) + root,
+            origin=self._context.origin(scope, headers) + root,
             has_key=self._has_key(headers),
             headers=headers,
             body=RequestBody(
@@ -80,9 +85,11 @@ class ApiEndpoint:
             ),
         )
 
-    async def _respond(self, request: ApiRequest) -> Response:
+    async def _respond(self, request: ApiRequest, exchange: Exchange | None) -> Response:
         try:
             response = await self._dispatch(request)
+            if exchange is not None:
+                change_response(response, exchange.changes)
         except UploadError as error:
             response = self._render(error)
         except Exception:
@@ -113,6 +120,8 @@ class ApiEndpoint:
         route, names = found[method]
         if route.needs_key and self._api_keys and not request.has_key:
             raise UploadError(errors.UNAUTHORIZED)
+        if named := names.get("upload_id") or names.get("file_id"):
+            await self._context.hooks.before_access(access_mode(method), (named,))
         return await route.handler(replace(request, names=names))
 
     def _has_key(self, headers: Headers) -> bool:
@@ -136,4 +145,6 @@ class ApiEndpoint:
             response.headers["retry-after"] = str(problem.retry_after)
         if problem is errors.UNAUTHORIZED:
             response.headers["www-authenticate"] = "Bearer"
+        if isinstance(error, HookRefusal):
+            change_response(response, [error.response])
         return response

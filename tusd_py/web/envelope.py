@@ -16,11 +16,12 @@ from tusd_py.core import errors
 from tusd_py.core.body import TRAILERS
 from tusd_py.core.errors import UploadError
 from tusd_py.core.headers import TUS_VERSION
+from tusd_py.core.hook_events import Exchange, HookRefusal, access_mode, current_exchange
 from tusd_py.core.ids import is_file_id
 from tusd_py.core.log_event import LogEvent
 from tusd_py.web.body import RequestBody
 from tusd_py.web.context import Context
-from tusd_py.web.location import origin_of
+from tusd_py.web.hook_answers import change_response, hook_request
 from tusd_py.web.request import TusRequest, content_length, identify_request
 from tusd_py.web.sending import Sending
 from tusd_py.web.tus import TusHandlers
@@ -57,10 +58,14 @@ class TusEndpoint:
         await self._context.on_request()
         request = self._read(scope, receive)
         identify_request(request.sent_method, request.upload_id, request.headers)
+        exchange = None
+        if self._context.hooks.is_on:
+            exchange = Exchange(hook_request(scope, request.headers))
+            current_exchange.set(exchange)
         log.info(LogEvent("RequestIncoming"))
         self._metrics.count_request(request.method)
         try:
-            response = await self._respond(request, scope)
+            response = await self._respond(request, scope, exchange)
             self._add_common_headers(response, request)
             sending = Sending(request.body, send, self._context.is_draining, self._context.network_timeout)
             await sending.send(response, scope, receive)
@@ -78,16 +83,18 @@ class TusEndpoint:
             sent_method=scope["method"],
             upload_id=scope["path_params"]["path"].strip("/"),
             query=scope.get("query_string", b"").decode("latin-1"),
-            base_url=origin_of(scope, headers, behind_proxy=self._context.behind_proxy)
+            base_url=("" if self._context.relative_location else self._context.origin(scope, headers))
             + scope.get("root_path", "").rstrip("/")
             + self._base_path,
             headers=headers,
             body=RequestBody(receive, content_length(headers), extensions, self._context.network_timeout),
         )
 
-    async def _respond(self, request: TusRequest, scope: Scope) -> Response:
+    async def _respond(self, request: TusRequest, scope: Scope, exchange: Exchange | None) -> Response:
         try:
             response = await self._dispatch(request, scope)
+            if exchange is not None:
+                change_response(response, exchange.changes)
         except UploadError as error:
             response = self._render(error, request)
         except Exception:
@@ -112,6 +119,8 @@ class TusEndpoint:
                 "GET, HEAD, PATCH, DELETE" if request.upload_id else "POST"
             )  # fixed, whatever is switched off (tusd)
             return PlainTextResponse("method not allowed", 405, {"allow": allow})
+        if request.upload_id:
+            await self._context.hooks.before_access(access_mode(request.method), (request.upload_id,))
         return await handler(request)
 
     def _handlers_of(self, request: TusRequest) -> Mapping[str, Handler]:
@@ -142,6 +151,8 @@ class TusEndpoint:
             response.headers["upload-offset"] = str(error.evidence["expected"])
         if problem.retry_after is not None:
             response.headers["retry-after"] = str(problem.retry_after)
+        if isinstance(error, HookRefusal):
+            change_response(response, [error.response])
         return response
 
     def _add_common_headers(self, response: Response, request: TusRequest) -> None:

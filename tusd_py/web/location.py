@@ -16,11 +16,11 @@ _FORWARDED_PROTO = re.compile(r"proto=(https?)")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
-def origin_of(scope: Scope, headers: Headers, *, behind_proxy: bool) -> str:
+def origin_of(scope: Scope, headers: Headers, *, from_proxy: bool) -> str:
     """`scheme://host` as the client knows it; of a proxy's headers `Forwarded` wins over `X-Forwarded-*` (as tusd)."""
     scheme = scope.get("scheme", "http")
     host = headers.get("host") or _server_address(scope)
-    if behind_proxy:
+    if from_proxy:
         if headers.get("x-forwarded-proto") in ("http", "https"):
             scheme = headers["x-forwarded-proto"]
         host = headers.get("x-forwarded-host") or host
@@ -36,10 +36,11 @@ def origin_of(scope: Scope, headers: Headers, *, behind_proxy: bool) -> str:
 def upload_id_of(reference: str, base_url: str) -> str:
     """The id of an upload that `Upload-Concat` refers to by an absolute or relative URL of this server.
 
-    Raises 400 for any other URL (tus concatenation leaves it open which are taken).
+    Raises 400 for any other URL (tus concatenation leaves it open which are taken). A `base_url` without a host is that
+    of a server that does not know by which name its clients call it: any is taken.
     """
     base, url = urlsplit(base_url), _split(reference)
-    if url.netloc and url.netloc.lower() != base.netloc.lower():
+    if url.netloc and base.netloc and url.netloc.lower() != base.netloc.lower():
         raise UploadError(errors.INVALID_CONCAT)
     path = url.path if url.netloc or reference.startswith("/") else base.path + url.path
     if not path.startswith(base.path):

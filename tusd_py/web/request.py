@@ -21,7 +21,8 @@ class TusRequest:
     """What was asked for.
 
     `method` is the one to execute, `sent_method` the one on the wire. `upload_id` is empty for the creation resource;
-    `base_url` is that of the creation resource as the client knows it, with the slash at its end.
+    `base_url` is that of the creation resource as the client knows it, with the slash at its end; a path alone where
+    the server keeps out of how it is called.
     """
 
     method: str

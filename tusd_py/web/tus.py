@@ -99,9 +99,8 @@ class TusHandlers:
         has_chunk = self._is_tus_body(request)
         if not has_chunk and self._options.strict and await _has_bytes(request):
             raise UploadError(errors.INVALID_CONTENT_TYPE)
-        upload_id = new_upload_id()
         upload = Upload(
-            id=upload_id,
+            id=new_upload_id(),
             size=size,
             metadata=metadata,
             metadata_text=metadata_text,
@@ -109,9 +108,8 @@ class TusHandlers:
             concat_text=concat,
         )
         append = Append(offset=0, **self._checksum(request)) if has_chunk else None
-        url = request.url_of(upload_id)
-        created = await self._uploads.create(upload, append, request.body, url)
-        headers = {"location": url}
+        created = await self._uploads.create(upload, append, request.body, request.url_of)
+        headers = {"location": request.url_of(created.id)}
         if append is not None:
             headers["upload-offset"] = str(created.offset)
         return Response(status_code=201, headers=headers | self._expiry(created) | self._described_by(created))
@@ -138,9 +136,9 @@ class TusHandlers:
             parts=parts,
             concat_text=concat if self._options.strict else None,
         )
-        url = request.url_of(upload.id)
-        final = await self._uploads.concatenate(upload, request.body, url)
-        return Response(status_code=201, headers={"location": url} | self._described_by(final))
+        final = await self._uploads.concatenate(upload, request.body, request.url_of)
+        headers = {"location": request.url_of(final.id)}
+        return Response(status_code=201, headers=headers | self._described_by(final))
 
     def _announced_size(self, request: TusRequest) -> int | None:
         length = request.header("upload-length", errors.INVALID_UPLOAD_LENGTH)

@@ -1,0 +1,70 @@
+"""Values of flags that do not go with each other, or with what is served here; names are with underscores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from tusd_py.cli.table import FLAGS
+from tusd_py.core.hook_events import Event
+from tusd_py.server.tls import MODES
+
+Flags = Mapping[str, Any]
+
+HOOK_EVENTS = tuple(event.value for event in Event)
+TUSD_EVENTS = tuple(name for name in HOOK_EVENTS if name != Event.PRE_ACCESS.value)
+"""What an empty list of events stands for."""
+
+
+def has_tls(flags: Flags) -> bool:
+    """Both files, or plain HTTP (as tusd)."""
+    return bool(flags["tls_certificate"] and flags["tls_key"])
+
+
+def hook_events(flags: Flags) -> tuple[str, ...]:
+    names = flags["hooks_enabled_events"]
+    return tuple(names.split(",")) if names else TUSD_EVENTS
+
+
+def _unknown_events(flags: Flags) -> str:
+    return ", ".join(name for name in hook_events(flags) if name not in HOOK_EVENTS)
+
+
+_FATAL: tuple[tuple[Callable[[Flags], object], str], ...] = (
+    (lambda flags: flags["enable_h2c"] and has_tls(flags), "-enable-h2c is for plain HTTP: leave it away with TLS"),
+    (
+        lambda flags: has_tls(flags) and flags["tls_mode"] not in MODES,
+        f"-tls-mode must be one of {', '.join(MODES)}",
+    ),
+    (_unknown_events, f"-hooks-enabled-events must be names out of {','.join(HOOK_EVENTS)}, without blanks"),
+    (
+        lambda flags: (
+            flags["hooks_grpc"] and flags["hooks_grpc_secure"] and not flags["hooks_grpc_server_tls_certificate"]
+        ),
+        "-hooks-grpc-secure needs -hooks-grpc-server-tls-certificate",
+    ),
+    (lambda flags: not flags["base_path"].startswith("/"), "-base-path must start with a slash"),
+    (lambda flags: not flags["metrics_path"].startswith("/"), "-metrics-path must start with a slash"),
+)
+_DOUBTFUL: tuple[tuple[Callable[[Flags], object], str], ...] = (
+    (
+        lambda flags: flags["enable_h2c"],
+        "-enable-h2c has no effect: HTTP/1.1 is served, put a proxy in front to have HTTP/2",
+    ),
+    (
+        lambda flags: bool(flags["tls_certificate"]) != bool(flags["tls_key"]),
+        "plain HTTP is served: TLS needs both -tls-certificate and -tls-key",
+    ),
+)
+
+
+def refusals(flags: Flags) -> Iterator[str]:
+    """Why the server cannot be started with these flags, each in one sentence that says what to do."""
+    for flag in FLAGS.values():
+        if flag.instead and flags[flag.name.replace("-", "_")] != flag.default:
+            yield f"-{flag.name} is not offered: {flag.instead}"
+    yield from (text for applies, text in _FATAL if applies(flags))
+
+
+def warnings(flags: Flags) -> Iterator[str]:
+    yield from (text for applies, text in _DOUBTFUL if applies(flags))

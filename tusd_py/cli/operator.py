@@ -1,0 +1,45 @@
+"""Who reads the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import datetime
+from typing import TextIO
+
+
+class Operator:
+    """Configuration lines can be switched off; all lines become JSON with the log."""
+
+    def __init__(self, *, is_json: bool, is_shown: bool) -> None:
+        self._is_json = is_json
+        self._is_shown = is_shown
+
+    def announce(self, line: str) -> None:
+        if self._is_shown:
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        self._print(line, sys.stdout)
+
+    def warn(self, line: str) -> None:
+        """What is no error but can hardly be meant; beside the lines that programs read."""
+        self._print(line, sys.stdout if self._is_json else sys.stderr)
+
+    def complain(self, line: str) -> None:
+        print(self._written(line), file=sys.stdout if self._is_json else sys.stderr, flush=True)
+
+    def _print(self, line: str, stream: TextIO) -> None:
+        try:
+            print(self._written(line), file=stream, flush=True)
+        except BrokenPipeError:
+            os._exit(1)  # nobody reads what we say; a Go program ends here, too
+        except OSError:
+            pass  # a full disk under the log is no reason to stop, or not to
+
+    def _written(self, line: str) -> str:
+        now = datetime.now().astimezone()
+        if self._is_json:
+            return json.dumps({"time": now.isoformat(), "level": "INFO", "msg": line}, ensure_ascii=False)
+        return f"{now:%Y/%m/%d %H:%M:%S.%f} {line}"

@@ -1,0 +1,256 @@
+"""When hooks are called, and what their answers change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from tusd_py.core.body import Body
+from tusd_py.core.errors import INTERNAL_SERVER_ERROR, Problem, UploadError
+from tusd_py.core.hook_events import (
+    NO_REQUEST,
+    REFUSALS,
+    Access,
+    Event,
+    HookAnswer,
+    HookCall,
+    HookFailure,
+    HookRefusal,
+    HttpRequest,
+    HttpResponse,
+    current_exchange,
+)
+from tusd_py.core.ids import is_upload_id
+from tusd_py.core.log_event import LogEvent
+from tusd_py.core.threads import InThread
+from tusd_py.core.uploads import Upload
+from tusd_py.hooks import Backend
+from tusd_py.service.access_cache import AccessCache
+from tusd_py.service.metrics import Metrics
+from tusd_py.store.receiver import Receiver
+
+log = logging.getLogger("tusd_py")
+
+_ID = re.compile(r"[A-Za-z0-9\-._~%!$'()*+,;=/:@]*")  # tusd's rule for ids that a hook chooses
+
+
+class HookTrouble(UploadError):
+    """A hook that had to be asked could not be; as with tusd, the client is told what it said."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Problem(INTERNAL_SERVER_ERROR.code, 500, reason))
+
+
+@dataclass(frozen=True, slots=True)
+class HookOptions:
+    """Which `events` there are receivers for, and the seconds between two reports of progress."""
+
+    events: frozenset[Event] = frozenset()
+    progress_interval: float = 1.0
+
+
+class Hooks:
+    """Calls every back end for each event that is enabled.
+
+    Answers of pre-hooks are waited for: of several, any refusal counts, and changes are made one after the other.
+    What has happened (`post-`) is put on disk by `deliver`, but for the progress of an upload, which is told while it
+    is news.
+    """
+
+    def __init__(
+        self,
+        backends: Sequence[Backend],
+        options: HookOptions,
+        deliver: Callable[[HookCall], None],
+        info_path: Callable[[str], str],
+        metrics: Metrics,
+        in_thread: InThread,
+    ) -> None:
+        self._backends = backends
+        self._events: Collection[Event] = options.events if backends else ()
+        self._interval = options.progress_interval if options.progress_interval > 0 else 1.0
+        self._deliver = deliver
+        self._info_path = info_path
+        self._metrics = metrics
+        self._in_thread = in_thread
+        self._access = AccessCache()
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self._events)
+
+    @property
+    def wants_finish(self) -> bool:
+        """Whether somebody is told, or asked, when an upload is finished."""
+        return Event.PRE_FINISH in self._events or Event.POST_FINISH in self._events
+
+    # --- before something happens ---
+
+    async def before_access(self, mode: str, ids: tuple[str, ...]) -> None:
+        """Raises what a pre-access hook wants the client to be told; its permission may count for a while."""
+        if Event.PRE_ACCESS not in self._events or self._access.is_allowed(mode, ids, _request()):
+            return
+        upload = Upload(id=ids[0], size=0)
+        seconds = [
+            answer.cache_seconds
+            for answer in await self._ask(Event.PRE_ACCESS, upload, access=Access(mode, ids), changes_answer=False)
+        ]
+        self._access.allow(mode, ids, _request(), min(seconds, default=0.0))
+
+    async def before_create(self, upload: Upload) -> Upload:
+        """The upload as hooks want it made: another id, other metadata, another place. Raises their refusal."""
+        if Event.PRE_CREATE not in self._events:
+            return upload
+        for answer in await self._ask(Event.PRE_CREATE, replace(upload, id="", offset=0)):
+            upload = replace(
+                upload,
+                id=_checked_id(answer.change_id) if answer.change_id else upload.id,
+                path=answer.change_path or upload.path,
+            )
+            if answer.change_metadata is not None:
+                upload = replace(upload, metadata=answer.change_metadata, metadata_text=None)
+        return upload
+
+    async def before_finish(self, upload: Upload) -> None:
+        """Raises `HookTrouble` while an upload that is whole may not count as finished."""
+        if Event.PRE_FINISH in self._events:
+            await self._ask(Event.PRE_FINISH, upload)
+
+    async def before_terminate(self, upload: Upload) -> None:
+        if Event.PRE_TERMINATE in self._events:
+            await self._ask(Event.PRE_TERMINATE, upload)
+
+    # --- after something has happened ---
+
+    async def after_create(self, upload: Upload) -> None:
+        await self._tell(Event.POST_CREATE, upload, _new_id())
+
+    async def after_finish(self, upload: Upload) -> None:
+        """May come twice for one upload after a crash; the call's id is the same then."""
+        await self._tell(Event.POST_FINISH, upload, f"{upload.file_id or _new_id()}.{Event.POST_FINISH}")
+
+    async def after_terminate(self, upload: Upload) -> None:
+        await self._tell(Event.POST_TERMINATE, upload, _new_id())
+
+    # --- while it happens ---
+
+    @asynccontextmanager
+    async def reporting(self, upload: Upload, receiver: Receiver, body: Body) -> AsyncIterator[None]:
+        """Tell how far an upload is while its body comes; a hook that says stop ends the body."""
+        if Event.POST_RECEIVE not in self._events:
+            yield
+            return
+        task = asyncio.create_task(self._report(upload, receiver, body))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _report(self, upload: Upload, receiver: Receiver, body: Body) -> None:
+        """One report at a time: what happens during a slow one is told by the next."""
+        reported = 0
+        while True:
+            await asyncio.sleep(self._interval)
+            if receiver.position == reported:
+                continue
+            reported = receiver.position
+            now = replace(upload, offset=reported)
+            for backend in self._backends:
+                call = self._call(Event.POST_RECEIVE, now, _new_id())
+                try:
+                    answer = await self._invoke(backend, call)
+                except HookFailure:
+                    continue
+                if answer.stop_upload:
+                    log.info(LogEvent("HookStopUpload", id=upload.id))
+                    body.interrupt(HookRefusal(REFUSALS[Event.POST_RECEIVE], answer.response), 0)
+                    return
+
+    # --- calling ---
+
+    async def _ask(
+        self, event: Event, upload: Upload, *, access: Access | None = None, changes_answer: bool = True
+    ) -> list[HookAnswer]:
+        answers = []
+        for backend in self._backends:
+            try:
+                answer = await self._invoke(backend, self._call(event, upload, _new_id(), access))
+            except HookFailure as error:
+                raise HookTrouble(str(error)) from error
+            if answer.reject_upload or answer.reject_termination or answer.reject_access:
+                _check_refusal(event, answer)
+            if changes_answer:
+                _change_answer(answer.response)
+            answers.append(answer)
+        return answers
+
+    async def _tell(self, event: Event, upload: Upload, call_id: str) -> None:
+        if event in self._events:
+            await self._in_thread(self._deliver, self._call(event, upload, call_id))
+
+    async def invoke(self, backend: Backend, call: HookCall) -> HookAnswer:
+        """Call one back end, seen by metrics and log; for who delivers what has been put on disk."""
+        return await self._invoke(backend, call)
+
+    async def _invoke(self, backend: Backend, call: HookCall) -> HookAnswer:
+        self._metrics.count_hook(call.event)
+        log.debug(LogEvent("HookInvocationStart", type=call.event.value, id=call.upload.id))
+        try:
+            answer = await backend.call(call)
+        except HookFailure as error:
+            self._metrics.count_hook_error(call.event)
+            log.error(  # noqa: TRY400 -- the receiver's trouble, not ours
+                LogEvent("HookInvocationError", type=call.event.value, id=call.upload.id, error=str(error))
+            )
+            raise
+        log.debug(LogEvent("HookInvocationFinish", type=call.event.value, id=call.upload.id))
+        return answer
+
+    def _call(self, event: Event, upload: Upload, call_id: str, access: Access | None = None) -> HookCall:
+        info_path = self._info_path(upload.id) if upload.path else ""
+        return HookCall(call_id, event, upload, _request(), info_path, access)
+
+
+def _request() -> HttpRequest:
+    exchange = current_exchange.get()
+    return exchange.request if exchange is not None else NO_REQUEST
+
+
+def _change_answer(response: HttpResponse) -> None:
+    exchange = current_exchange.get()
+    if exchange is not None:
+        exchange.changes.append(response)
+
+
+def _check_refusal(event: Event, answer: HookAnswer) -> None:
+    """A refusal counts only from the hook that it belongs to (as with tusd)."""
+    refuses = {
+        Event.PRE_CREATE: answer.reject_upload,
+        Event.PRE_TERMINATE: answer.reject_termination,
+        Event.PRE_ACCESS: answer.reject_access,
+    }
+    if refuses.get(event, False):
+        raise HookRefusal(REFUSALS[event], answer.response)
+
+
+def _checked_id(upload_id: str) -> str:
+    """An id that a hook has chosen. Raises `HookTrouble` for one that cannot be a URL, or a file beside others."""
+    where = "validation error in FileInfoChanges: ID must"
+    if upload_id.startswith("/") or upload_id.endswith("/"):
+        raise HookTrouble(f"{where} not begin or end with a forward slash (got: {upload_id})")
+    if not _ID.fullmatch(upload_id):
+        raise HookTrouble(f"{where} contain only URL-safe character: ^{_ID.pattern}$ (got: {upload_id})")
+    if not is_upload_id(upload_id):
+        raise HookTrouble(f"{where} not be reserved (got: {upload_id})")
+    return upload_id
+
+
+def _new_id() -> str:
+    return f"{time.time_ns()}-{secrets.token_hex(8)}"
