@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="the long form of tests that have one")
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[ServerStarter]:
-    """Start `tusd-py` with flags; servers are killed at the end of the test and must have logged no traceback."""
+@contextmanager
+def starting_in(folder: Path) -> Iterator[ServerStarter]:
     servers: list[Server] = []
 
     def starter(*flags: str, upload_dir: Path | None = None, **options: Any) -> Server:
-        server = start_server(upload_dir or tmp_path / "data", *flags, **options)
+        server = start_server(upload_dir or folder / "data", *flags, **options)
         servers.append(server)
         return server
 
@@ -32,6 +32,20 @@ def start(tmp_path: Path) -> Iterator[ServerStarter]:
         outputs.append(server.output())
         server.close()
     assert not [output for output in outputs if "Traceback" in output]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[ServerStarter]:
+    """Start `tusd-py` with flags; servers are killed at the end of the test and must have logged no traceback."""
+    with starting_in(tmp_path) as starter:
+        yield starter
+
+
+@pytest.fixture(scope="module")
+def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerStarter]:
+    """As `start`, for servers that all tests of a module use; give each an upload directory of its own."""
+    with starting_in(tmp_path_factory.mktemp("shared")) as starter:
+        yield starter
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Unpack, get_args
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
@@ -17,6 +17,8 @@ from starlette.routing import BaseRoute, Route
 from tusd_py.core.chunks import CHUNK_UNIT, DEFAULT_TYPES
 from tusd_py.core.headers import media_type
 from tusd_py.core.links import LinkSigner
+from tusd_py.hooks.configured import HookKeywords, configured_backends, enabled_events, forgotten_headers
+from tusd_py.hooks.delivery import Delivery
 from tusd_py.service.appending import Limits
 from tusd_py.service.background import BackgroundWork
 from tusd_py.service.chunks import ChunkLimits, Chunks
@@ -99,13 +101,14 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     metrics_path: str | None = None,
     health_path: str | None = None,
     show_greeting: bool | None = None,
+    **hook_keywords: Unpack[HookKeywords],
 ) -> Starlette:
     """Make the application that serves uploads at `base_path`.
 
     Each keyword is the command-line flag of its name; sizes are in bytes, times in seconds, and 0 means no limit. The
     last three belong to a server of its own and are off by default: leave them off in an application that is mounted
     in another, and join `tusd_py.lifespan` to the lifespan of the outer one, else background work starts with the
-    first request.
+    first request. `HookKeywords` are the flags about hooks.
 
     An empty `api_path` switches the JSON API off. `allowed_types` are media types; without them chunk uploads are held
     to a list of their own, and tus uploads to none.
@@ -157,13 +160,22 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         max_unfinished=max_unfinished,
         strict=compat == "spec",
     )
-    hooks = Hooks((), HookOptions(), lambda _call: None, store.info_path, metrics, file_threads)
+    backends = configured_backends(hook_keywords)
+    hook_options = HookOptions(enabled_events(hook_keywords), hook_keywords.get("progress_hooks_interval", 1.0))
+    delivery = Delivery(
+        state_directory / "hooks",
+        backends,
+        file_threads,
+        forget_headers=forgotten_headers(hook_keywords),
+        durable=durability != "none",
+    )
+    hooks = Hooks(backends, hook_options, delivery.add, store.info_path, metrics, file_threads)
     records = RecordStore(state_directory, durable=durability != "none")
     finishing = Finishing(
         store,
         records,
         file_threads,
-        keeps_records=downloads == "signed" or bool(tus_types),
+        keeps_records=downloads == "signed" or bool(tus_types) or hooks.wants_finish,
         concurrency=pipeline_concurrency,
     )
     files = Files(store, records, LinkSigner(signing_keys), LinkTimes(signed_url_ttl, signed_url_max_ttl), file_threads)
@@ -199,7 +211,8 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         expire_after=min(filter(None, (limits.expire_after, chunk_expire_after)), default=0.0),
         look_at_uploads=bool(limits.expire_after or limits.max_unfinished),
     )
-    work = BackgroundWork(state, draining, (sweeper.run, finishing.run, files.run), threads)
+    tasks = (sweeper.run, finishing.run, files.run, partial(delivery.run, hooks.invoke))
+    work = BackgroundWork(state, draining, tasks, hooks.close, threads)
 
     context = Context(
         cors=Cors(

@@ -1,47 +1,28 @@
-"""Go's flag syntax (tusd-compat 1.1)."""
+"""Go's flag syntax, and every flag of tusd (tusd-compat 1.1 and 1.2)."""
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tusd_py.cli.flags import FLAGS, FlagError, HelpWanted, parse_flags, usage
+from tests.cli import tusd_flags
+from tusd_py.cli.flags import FlagError, HelpWanted, parse_flags, usage
+from tusd_py.cli.table import FLAGS
 
 
-def test_without_flags_the_defaults_are_tusds() -> None:
-    values = parse_flags([], {}).values
-    expected = {
-        "host": "0.0.0.0",  # noqa: S104
-        "port": "8080",
-        "unix-sock": "",
-        "base-path": "/files/",
-        "behind-proxy": False,
-        "disable-download": False,
-        "disable-termination": False,
-        "disable-concatenation": False,
-        "max-size": 0,
-        "disable-cors": False,
-        "cors-allow-origin": ".*",
-        "cors-allow-credentials": False,
-        "cors-allow-methods": "",
-        "cors-allow-headers": "",
-        "cors-max-age": "86400",
-        "cors-expose-headers": "",
-        "upload-dir": "./data",
-        "dir-perms": 0o775,
-        "file-perms": 0o664,
-        "expose-metrics": True,
-        "metrics-path": "/metrics",
-        "show-greeting": True,
-        "version": False,
-        "verbose": True,
-        "show-startup-logs": True,
-        "log-format": "text",
-        "network-timeout": 60,
-        "shutdown-timeout": 10,
-        "acquire-lock-timeout": 20,
-        "request-completion-timeout": 10,
-    }
-    assert {name: values[name] for name in expected} == expected
+@pytest.mark.parametrize(("name", "kind", "default"), tusd_flags.FLAGS)
+def test_every_flag_of_tusds_has_its_type_and_default(name: str, kind: str, default: object) -> None:
+    (text, value), bad = tusd_flags.TYPES[kind]
+    assert parse_flags([], {}).values[name] == default
+    assert parse_flags([f"-{name}={text}"], {}).values[name] == value
+    if kind == "bool":
+        assert parse_flags([f"--{name}"], {}).values[name] is True
+    else:
+        assert parse_flags([f"-{name}", text], {}).values[name] == value
+    if bad:
+        with pytest.raises(FlagError, match=rf'^invalid (boolean )?value "{bad}" for .*-{name}: '):
+            parse_flags([f"-{name}={bad}"], {})
 
 
 @pytest.mark.parametrize(
@@ -54,6 +35,8 @@ def test_without_flags_the_defaults_are_tusds() -> None:
         (["-max-size", "1_000"], "max-size", 1000),
         (["-max-size=1", "-max-size=2"], "max-size", 2),
         (["-host="], "host", ""),
+        (["-host", ""], "host", ""),
+        (["-host", "-port"], "host", "-port"),
         (["-cors-allow-origin=a=b"], "cors-allow-origin", "a=b"),
         (["-behind-proxy"], "behind-proxy", True),
         (["-behind-proxy=T"], "behind-proxy", True),
@@ -80,6 +63,7 @@ def test_values_are_read_as_go_reads_them(arguments: list[str], name: str, value
         *(["-por", "1"], ["-unknown"], ["---port=1"], ["-=1"], ["-port"], ["-max-size", "1e9"], ["-max-size", ""]),
         *(["-max-size", "9223372036854775808"], ["-network-timeout", "2"], ["-behind-proxy=yes"]),
         *(["-dir-perms", "0o775"], ["-dir-perms", "8"], ["-durability", "always"], ["-compat", "go"]),
+        *(["-dir", "data"], ["-timeout", "5"], ["-hooks-stop-code", "1"]),  # of tusd's first version
     ],
 )
 def test_what_go_would_not_read_is_an_error(arguments: list[str]) -> None:
@@ -102,17 +86,27 @@ def test_the_environment_sets_flags_and_the_command_line_wins() -> None:
         parse_flags([], {"TUSD_PY_MAX_SIZE": "x"})
 
 
-def test_the_usage_names_every_flag() -> None:
+def test_the_usage_has_tusds_groups_in_tusds_order_and_then_ours() -> None:
     text = usage("tusd-py")
-    assert text.startswith("Usage of tusd-py:")
+    assert text.startswith("Usage of tusd-py:\n\nListening options:\n  -host string\n")
+    titles = re.findall(r"^(\S.*):$", text, re.MULTILINE)[1:]
+    count = len(tusd_flags.GROUPS)
+    assert titles[:count] == list(tusd_flags.GROUPS)
+    assert titles[count:]
+    assert all(title.endswith(" (not in tusd)") for title in titles[count:])
+    for title, flags in tusd_flags.GROUPS.items():
+        group = text.partition(f"\n{title}:\n")[2].partition("\n\n")[0]
+        assert re.findall(r"^  -(\S+)", group, re.MULTILINE) == [name for name, _, _ in flags]
+
+
+def test_the_usage_names_every_flag_with_its_type_and_default() -> None:
+    text = usage("tusd-py")
     assert [name for name in FLAGS if f"  -{name}" not in text] == []
+    assert re.search(r'^  -port string\n    \t.* \(default "8080"\)$', text, re.MULTILINE)
+    assert re.search(r"^  -dir-perms value\n    \t.* \(default 775\)$", text, re.MULTILINE)
+    assert re.search(r"^  -network-timeout duration\n    \t.* \(default 1m0s\)$", text, re.MULTILINE)
+    assert re.search(r"^  -behind-proxy\n    \t[^(]*$", text, re.MULTILINE)
 
 
 def test_what_follows_the_flags_is_ignored_and_named() -> None:
     assert parse_flags(["-verbose", "false", "-max-size", "5"], {}).ignored == ("false", "-max-size", "5")
-
-
-@pytest.mark.parametrize("name", ["hooks-dir", "tls-certificate", "s3-bucket", "enable-h2c", "progress-hooks-interval"])
-def test_flags_of_tusd_that_are_not_here_are_called_so(name: str) -> None:
-    with pytest.raises(FlagError, match=f"flag -{name} of tusd is not supported"):
-        parse_flags([f"-{name}", "x"], {})

@@ -106,14 +106,6 @@ def test_a_taken_port_is_said_and_ends_the_start(start: ServerStarter, server: S
     assert "ddress already in use" in second.output()
 
 
-def test_all_interfaces_means_both_address_families(start: ServerStarter) -> None:
-    server = start("-host", "0.0.0.0")  # noqa: S104 -- what is tested
-    for address in ("127.0.0.1", "::1"):
-        with socket.create_connection((address, server.port), timeout=DEADLINE) as connection:
-            connection.sendall(b"OPTIONS /files/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            assert read_all(connection).startswith(b"HTTP/1.1 200 ")
-
-
 def test_the_limit_of_open_files_is_raised_to_the_hard_one(server: Server) -> None:
     for line in Path(f"/proc/{server.pid}/limits").read_text().splitlines():
         if line.startswith("Max open files"):

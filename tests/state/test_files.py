@@ -34,7 +34,8 @@ async def main(run, path, mode, end):
     wanted = asyncio.Event()
     print("waiting", flush=True)
     before = time.monotonic()
-    async with state.hold("abc", path, shared=mode == "shared", timeout=20, on_wanted=wanted.set):
+    slot = int(mode) if mode.isdigit() else None
+    async with state.hold("abc", path, shared=mode == "shared", slot=slot, timeout=20, on_wanted=wanted.set):
         print(f"held {time.monotonic() - before}", flush=True)
         if end == "when wanted":
             await wanted.wait()
@@ -46,7 +47,7 @@ async def main(run, path, mode, end):
 
 asyncio.run(main(*sys.argv[1:]))
 """
-"""Holds the upload `abc` until somebody wants it, or until it is told to end."""
+"""Holds the upload `abc`, or a slot of it, until somebody wants it, or until it is told to end."""
 
 COUNTING_PROCESS = """
 import asyncio, os, sys
@@ -137,9 +138,11 @@ async def obedient_holder(state: FilesState, path: Path) -> AsyncIterator[None]:
     await holder
 
 
-async def refusal(state: FilesState, path: Path, *, timeout: float = 0, shared: bool = False) -> UploadError:
+async def refusal(
+    state: FilesState, path: Path, *, timeout: float = 0, shared: bool = False, slot: int | None = None
+) -> UploadError:
     with pytest.raises(UploadError) as caught:
-        async with state.hold("abc", str(path), timeout=timeout, shared=shared):
+        async with state.hold("abc", str(path), timeout=timeout, shared=shared, slot=slot):
             pass
     return caught.value
 
@@ -286,6 +289,129 @@ def test_an_upload_stays_held_until_the_last_shared_hold_has_ended(tmp_path: Pat
     in_loop(test)
 
 
+# --- slots ---
+
+
+def test_a_slot_is_held_by_one_at_a_time_and_others_beside_it(tmp_path: Path) -> None:
+    async def test() -> None:
+        data = tmp_path / "data"
+        async with state_in(tmp_path) as state, state_in(tmp_path) as another:
+            async with state.hold("abc", str(data), slot=3, timeout=0):
+                for newcomer in (state, another):
+                    assert (await refusal(newcomer, data, slot=3)).problem is errors.UPLOAD_LOCKED
+                    for slot in (0, 2, 4, 10**9):
+                        async with newcomer.hold("abc", str(data), slot=slot, timeout=0):
+                            pass
+            async with another.hold("abc", str(data), slot=3, timeout=0):
+                assert (await refusal(state, data, slot=3)).problem is errors.UPLOAD_LOCKED
+
+    in_loop(test)
+
+
+def test_no_two_are_ever_in_a_slot_at_once(tmp_path: Path) -> None:
+    inside: set[int] = set()
+
+    async def test() -> None:
+        async with state_in(tmp_path) as state, state_in(tmp_path) as another:
+
+            async def work(state: FilesState, slot: int) -> None:
+                for _ in range(5):
+                    async with state.hold("abc", str(tmp_path / "data"), slot=slot, timeout=DEADLINE):
+                        assert slot not in inside
+                        inside.add(slot)
+                        await asyncio.sleep(0)
+                        inside.remove(slot)
+
+            await asyncio.gather(*(work(state if number % 2 else another, number % 3) for number in range(9)))
+
+    in_loop(test)
+
+
+def test_chunks_come_side_by_side_and_who_ends_the_upload_is_alone(tmp_path: Path) -> None:
+    """A chunk is a shared hold on the data and a slot in the marks; who wants all of it asks for the end of both."""
+
+    async def test() -> None:
+        data, marks = tmp_path / "data", tmp_path / "marks"
+        marks.touch()
+        asked = [asyncio.Event(), asyncio.Event()]
+        async with state_in(tmp_path) as state, state_in(tmp_path) as another, AsyncExitStack() as chunks:
+            for number, holder in enumerate((state, another)):
+                whole = holder.hold("abc", str(data), shared=True, timeout=0, on_wanted=asked[number].set)
+                await chunks.enter_async_context(whole)
+                slot = holder.hold("abc", str(marks), slot=number, timeout=0)
+                await chunks.enter_async_context(slot)
+            assert (await refusal(state, data, timeout=0.05)).problem is errors.UPLOAD_LOCKED
+            for event in asked:
+                await event.wait()
+            await chunks.aclose()
+            async with state.hold("abc", str(data), timeout=0):
+                assert (await refusal(another, data, shared=True)).problem is errors.UPLOAD_LOCKED
+
+    in_loop(test)
+
+
+def test_a_slot_says_nothing_about_the_whole(tmp_path: Path) -> None:
+    async def test() -> None:
+        data = tmp_path / "data"
+        async with state_in(tmp_path) as state, state.hold("abc", str(data), slot=0, timeout=0):
+            assert not state.is_held("abc")
+            async with state.hold("abc", str(data), timeout=0):
+                assert state.is_held("abc")
+                assert (await refusal(state, data, slot=0)).problem is errors.UPLOAD_LOCKED
+
+    in_loop(test)
+
+
+def test_a_slot_is_kept_while_others_open_and_close_the_file(tmp_path: Path) -> None:
+    """The older kind of lock on a part of a file is lost when the process closes any descriptor of that."""
+
+    async def test() -> None:
+        data = tmp_path / "data"
+        async with (
+            state_in(tmp_path) as state,
+            state_in(tmp_path) as another,
+            state.hold("abc", str(data), slot=0, timeout=0) as hold,
+        ):
+            with data.open("r+b"):
+                pass
+            async with state.hold("abc", str(data), slot=1, timeout=0):
+                pass
+            assert (await refusal(another, data, slot=0)).problem is errors.UPLOAD_LOCKED
+            os.pwrite(hold.descriptor, b"hello", 0)
+
+    in_loop(test)
+    assert (tmp_path / "data").read_bytes() == b"hello"
+
+
+def test_the_holder_of_a_slot_is_asked_and_replaced_soon_and_no_other_is(tmp_path: Path) -> None:
+    async def test() -> None:
+        data = str(tmp_path / "data")
+        others: list[int] = []
+        async with state_in(tmp_path) as state, state_in(tmp_path) as another:
+
+            async def hold_until_wanted(held: asyncio.Event) -> None:
+                wanted = asyncio.Event()
+                async with state.hold("abc", data, slot=3, timeout=0, on_wanted=wanted.set):
+                    held.set()
+                    await wanted.wait()
+
+            async with (
+                state.hold("abc", data, slot=4, timeout=0, on_wanted=lambda: others.append(4)),
+                state.hold("abc", data, shared=True, timeout=0, on_wanted=lambda: others.append(0)),
+            ):
+                for newcomer in (state, another):
+                    held = asyncio.Event()
+                    holder = asyncio.create_task(hold_until_wanted(held))
+                    await held.wait()
+                    before = time.monotonic()
+                    async with newcomer.hold("abc", data, slot=3, timeout=DEADLINE):
+                        assert time.monotonic() - before < SOON
+                    await holder
+            assert others == []
+
+    in_loop(test)
+
+
 # --- files that go away or are replaced ---
 
 
@@ -411,6 +537,69 @@ def test_a_killed_process_loses_its_hold_at_once(tmp_path: Path) -> None:
                 other.process.kill()
                 other.process.wait()
                 async with state.hold("abc", str(tmp_path / "data"), timeout=0):
+                    pass
+
+    in_loop(test)
+
+
+def test_a_slot_of_another_process_keeps_us_out_of_it_only(tmp_path: Path) -> None:
+    async def test() -> None:
+        data = tmp_path / "data"
+        async with state_in(tmp_path) as state:
+            with other_process(tmp_path, mode="3", end="when told") as other:
+                assert other.line() == "waiting"
+                assert other.line().startswith("held")
+                assert (await refusal(state, data, slot=3)).problem is errors.UPLOAD_LOCKED
+                async with state.hold("abc", str(data), slot=2, timeout=0), state.hold("abc", str(data), timeout=0):
+                    pass
+                other.tell()
+                assert other.line() == "released"
+                async with state.hold("abc", str(data), slot=3, timeout=0):
+                    pass
+
+    in_loop(test)
+
+
+def test_a_slot_is_taken_over_from_another_process_soon(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with state_in(tmp_path) as state:
+            with other_process(tmp_path, mode="3") as other:
+                assert other.line() == "waiting"
+                assert other.line().startswith("held")
+                before = time.monotonic()
+                async with state.hold("abc", str(tmp_path / "data"), slot=3, timeout=DEADLINE):
+                    assert time.monotonic() - before < SOON
+                assert other.line() == "released"
+
+    in_loop(test)
+
+
+def test_another_process_takes_a_slot_over_from_us_soon(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with state_in(tmp_path) as state:
+            wanted = asyncio.Event()
+            with other_process(tmp_path, mode="3") as other:
+                async with state.hold("abc", str(tmp_path / "data"), slot=3, timeout=0, on_wanted=wanted.set):
+                    assert other.line() == "waiting"
+                    began = time.monotonic()
+                    await wanted.wait()
+                    assert time.monotonic() - began < SOON
+                released = time.monotonic()
+                assert other.line().startswith("held")
+                assert time.monotonic() - released < SOON
+
+    in_loop(test)
+
+
+def test_a_killed_process_loses_its_slot_at_once(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with state_in(tmp_path) as state:
+            with other_process(tmp_path, mode="3", end="when told") as other:
+                assert other.line() == "waiting"
+                assert other.line().startswith("held")
+                other.process.kill()
+                other.process.wait()
+                async with state.hold("abc", str(tmp_path / "data"), slot=3, timeout=0):
                     pass
 
     in_loop(test)

@@ -40,7 +40,7 @@ def kill_at_each_call(root, prepare, operate):
             os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status != -signal.SIGKILL:
-            os._exit(status)
+            sys.exit(status)
 
 """
 

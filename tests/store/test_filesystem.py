@@ -17,14 +17,16 @@ from typing import Any
 import pytest
 
 from tests.running import DEADLINE
+from tests.store.dying import outcomes_of_crashes as outcomes_of_dying
 from tusd_py.core import errors
 from tusd_py.core.errors import Problem, UploadError
 from tusd_py.core.ids import is_upload_id
-from tusd_py.core.uploads import Upload
+from tusd_py.core.uploads import CHUNKS, Upload
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.filesystem import Durability, FilesystemStore
 
 DURABILITIES: list[Durability] = ["none", "finish", "each"]
+FILE_ID = "f_0123456789abcdef0123456789abcdef"
 
 OPERATE = """
 import fcntl, os, signal, sys
@@ -508,6 +510,179 @@ def test_a_concatenation_does_not_touch_the_space_that_is_to_be_kept(tmp_path: P
     careful = store_in(tmp_path, min_free_space=2**62)
     assert problem_of(lambda: careful.concatenate(Upload("f", None, parts=("part",)), [part])) is errors.DISK_FULL
     assert files_in(tmp_path) == before
+
+
+# --- adopting a file that is whole ---
+
+
+def whole_file(store: FilesystemStore, data: bytes = b"hello world") -> Path:
+    """The data of a session that is complete."""
+    path = store.directory / ".tusd-py" / "chunks" / "data"
+    path.write_bytes(data)
+    return path
+
+
+def adopted(size: int = 11) -> Upload:
+    return Upload("abc", size, {"filename": "ü.txt"}, offset=size, created_at=5.0, file_id=FILE_ID, protocol=CHUNKS)
+
+
+def is_whole(store: FilesystemStore, source: Path) -> bool:
+    upload = store.load("abc")
+    return upload.is_complete and Path(upload.path).samefile(source) and upload.file_id == FILE_ID
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+@pytest.mark.parametrize("data", [b"hello world", b""], ids=["bytes", "empty"])
+def test_an_adopted_file_becomes_an_upload_without_being_copied(
+    tmp_path: Path, durability: Durability, data: bytes
+) -> None:
+    store = store_in(tmp_path, durability=durability)
+    source = whole_file(store, data)
+    created = store.adopt(adopted(len(data)), source)
+    upload = store.load("abc")
+    assert (upload.size, upload.offset, upload.is_complete) == (len(data), len(data), True)
+    assert (upload.metadata, upload.created_at) == ({"filename": "ü.txt"}, 5.0)
+    assert (upload.file_id, upload.protocol) == (FILE_ID, "chunks")
+    assert created.path == upload.path == str(tmp_path / "abc")
+    assert source.samefile(upload.path)
+    assert sorted(files_in(tmp_path)) == [".tusd-py/chunks/data", "abc", "abc.info"]
+    source.unlink()
+    assert (tmp_path / "abc").read_bytes() == data
+
+
+@pytest.mark.parametrize("steps", [[], ["data"], ["data", "info"]], ids=["none", "data", "info"])
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_an_adoption_goes_on_from_what_a_crash_left(tmp_path: Path, durability: Durability, steps: list[str]) -> None:
+    store = store_in(tmp_path, durability=durability)
+    source = whole_file(store)
+    (tmp_path / ".tusd-py" / "workspace" / "0123456789abcdef.abc").write_bytes(b"half")
+    if "data" in steps:
+        (tmp_path / "abc").hardlink_to(source)
+    if "info" in steps:
+        store.adopt(adopted(), source)
+    store.adopt(adopted(), source)
+    assert is_whole(store, source)
+    before = files_in(tmp_path)
+    store.sweep_workspace()
+    del before[".tusd-py/workspace/0123456789abcdef.abc"]
+    assert files_in(tmp_path) == before
+
+
+def test_an_adoption_that_dies_can_be_repeated_and_never_costs_the_file(tmp_path: Path) -> None:
+    code = """
+from tusd_py.core.uploads import Upload
+from tusd_py.store.directories import prepare_directories
+from tusd_py.store.filesystem import FilesystemStore
+
+upload = Upload("abc", 11, offset=11, file_id="f_0123456789abcdef0123456789abcdef", protocol="chunks")
+
+
+def prepare(directory):
+    prepare_directories(directory, directory / ".tusd-py", 0o775)
+    (directory / ".tusd-py" / "chunks" / "data").write_bytes(b"hello world")
+
+
+def operate(directory):
+    store = FilesystemStore(
+        directory, directory / ".tusd-py", file_mode=0o664, directory_mode=0o775, durability="each", min_free_space=0
+    )
+    store.adopt(upload, directory / ".tusd-py" / "chunks" / "data")
+"""
+    found: list[bool] = []
+    for directory in outcomes_of_dying(tmp_path, code):
+        store, source = store_in(directory), directory / ".tusd-py" / "chunks" / "data"
+        names = {path.name for path in directory.glob("abc*")}
+        assert names in (set(), {"abc"}, {"abc", "abc.info"})
+        if len(found) % 2:
+            store.sweep_workspace()
+        found.append("abc.info" in names)
+        assert "abc.info" not in names or is_whole(store, source)
+        store.adopt(adopted(), source)
+        store.sweep_workspace()
+        assert is_whole(store, source)
+        assert sorted(files_in(directory)) == [".tusd-py/chunks/data", "abc", "abc.info"]
+        assert source.read_bytes() == b"hello world"
+    assert set(found) == {False, True}
+    assert len(found) > 5
+
+
+def test_a_sweep_takes_the_name_of_an_adoption_that_died_and_not_the_file(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    source = whole_file(store)
+    (tmp_path / "abc").hardlink_to(source)
+    (tmp_path / ".tusd-py" / "workspace" / "0123456789abcdef.abc").write_bytes(b"half")
+    store.sweep_workspace()
+    assert files_in(tmp_path) == {".tusd-py/chunks/data": b"hello world"}
+
+
+@pytest.mark.parametrize("there", ["upload", "data", "folder"])
+def test_an_id_that_is_taken_is_not_adopted(tmp_path: Path, there: str) -> None:
+    store = store_in(tmp_path)
+    source = whole_file(store)
+    if there == "upload":
+        complete(store, "abc", b"other bytes")
+    elif there == "data":
+        (tmp_path / "abc").write_bytes(b"other bytes")
+    else:
+        (tmp_path / "abc").mkdir()
+    before = files_in(tmp_path)
+    assert problem_of(lambda: store.adopt(adopted(), source)) is errors.UPLOAD_EXISTS
+    assert files_in(tmp_path) == before
+
+
+def test_an_adoption_whose_info_file_cannot_be_published_leaves_nothing(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    source = whole_file(store)
+    (tmp_path / "abc.info").symlink_to("nowhere")
+    assert problem_of(lambda: store.adopt(adopted(), source)) is errors.UPLOAD_EXISTS
+    assert files_in(tmp_path) == {".tusd-py/chunks/data": b"hello world"}
+    assert not (tmp_path / "abc").exists()
+
+
+def test_a_file_that_is_not_there_is_not_adopted(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    assert problem_of(lambda: store.adopt(adopted(), tmp_path / "missing")) is errors.STORE_UNAVAILABLE
+    assert files_in(tmp_path) == {}
+
+
+# --- files ---
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_an_upload_is_given_its_file_and_nothing_else_changes(tmp_path: Path, durability: Durability) -> None:
+    store = store_in(tmp_path, durability=durability)
+    store.create(Upload("abc", 5, {"a": "b"}, metadata_text="a Yg==", created_at=5.0))
+    upload = append(store, "abc", b"hello")
+    assert store.name_file(upload, FILE_ID).file_id == FILE_ID
+    named = store.load("abc")
+    assert (named.file_id, named.protocol, named.metadata, named.metadata_text) == (
+        FILE_ID,
+        "tus",
+        {"a": "b"},
+        "a Yg==",
+    )
+    assert (named.created_at, named.is_complete) == (5.0, True)
+    assert files_in(tmp_path).keys() == {"abc", "abc.info"}
+
+
+def test_an_upload_of_tusd_can_be_given_a_file(tmp_path: Path) -> None:
+    write_as_tusd(tmp_path, "abc", b"hello world", MetaData={"a": "b"})
+    store = store_in(tmp_path)
+    store.name_file(store.load("abc"), FILE_ID)
+    upload = store.load("abc")
+    assert (upload.file_id, upload.metadata, upload.metadata_text) == (FILE_ID, {"a": "b"}, None)
+
+
+def test_a_file_has_its_bytes_if_they_are_there_in_full(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    path = tmp_path / "abc"
+    assert not store.has_bytes(str(path), 0)
+    path.write_bytes(b"hello")
+    assert store.has_bytes(str(path), 5)
+    assert not store.has_bytes(str(path), 6)
+    assert not store.has_bytes(str(path), 4)
+    assert not store.has_bytes(str(path / "below"), 5)
+    assert problem_of(lambda: store.has_bytes(str(tmp_path / ("x" * 300)), 5)) is errors.UPLOAD_NOT_FOUND
 
 
 # --- writing ---

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tusd_py.cli.table import FLAGS
-from tusd_py.core.hook_events import Event
+from tusd_py.core.hook_events import FILE_EVENTS, Event
 from tusd_py.server.tls import MODES
 
 Flags = Mapping[str, Any]
 
 HOOK_EVENTS = tuple(event.value for event in Event)
-TUSD_EVENTS = tuple(name for name in HOOK_EVENTS if name != Event.PRE_ACCESS.value)
+TUSD_EVENTS = tuple(event.value for event in Event if event not in FILE_EVENTS | {Event.PRE_ACCESS})
 """What an empty list of events stands for."""
 
 

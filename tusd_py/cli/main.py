@@ -149,7 +149,7 @@ def _listening(flags: Mapping[str, Any]) -> Iterator[tuple[socket.socket, str]]:
 
 
 def _build(flags: Mapping[str, Any], metrics_path: str | None) -> Starlette:
-    keywords = {name: flags[name] for name in _APP_FLAGS}
+    keywords = {name: flags[name] for name in (*_APP_FLAGS, *_HOOK_FLAGS)}
     types = flags["allowed_types"]
     try:
         return create_app(

@@ -5,9 +5,9 @@ All are tusd's (tusd v2, "Hooks") but for one of ours, `pre-access`. `hook_json`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from tusd_py.core import errors
@@ -26,6 +26,9 @@ class Event(StrEnum):
     POST_FINISH = "post-finish"
     PRE_TERMINATE = "pre-terminate"
     POST_TERMINATE = "post-terminate"
+    FILE_READY = "file-ready"
+    FILE_QUARANTINED = "file-quarantined"
+    FILE_FAILED = "file-failed"
 
 
 DEFAULT_EVENTS = (
@@ -34,7 +37,10 @@ DEFAULT_EVENTS = (
 )
 """tusd's default of `-hooks-enabled-events`."""
 
-DURABLE_EVENTS = frozenset({Event.POST_CREATE, Event.POST_FINISH, Event.POST_TERMINATE})
+FILE_EVENTS = frozenset({Event.FILE_READY, Event.FILE_QUARANTINED, Event.FILE_FAILED})
+"""What becomes of a file after the steps that it goes through; tusd does not know these."""
+
+DURABLE_EVENTS = frozenset({Event.POST_CREATE, Event.POST_FINISH, Event.POST_TERMINATE}) | FILE_EVENTS
 """Events that are kept on disk until they are delivered; nobody waits for their answers."""
 
 
@@ -66,7 +72,10 @@ def access_mode(method: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HookCall:
-    """One event for one receiver; `id` names it, so that a receiver can tell one that comes twice."""
+    """One event for one receiver; `id` names it, so that a receiver can tell one that comes twice.
+
+    `file` describes the file of an event about one, as the API does, with links to it.
+    """
 
     id: str
     event: Event
@@ -74,6 +83,13 @@ class HookCall:
     request: HttpRequest
     info_path: str = ""
     access: Access | None = None
+    file: Mapping[str, object] | None = None
+
+
+def without_headers(call: HookCall, names: Collection[str]) -> HookCall:
+    """The call without these headers of its request, which are given in lower case."""
+    header = {name: values for name, values in call.request.header.items() if name.lower() not in names}
+    return replace(call, request=replace(call.request, header=header))
 
 
 @dataclass(frozen=True, slots=True)

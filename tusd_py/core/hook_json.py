@@ -52,6 +52,8 @@ def call_document(call: HookCall) -> dict[str, Any]:
     }
     if call.access is not None:
         event["Access"] = {"Mode": call.access.mode, "IDs": list(call.access.ids)}
+    if call.file is not None:
+        event["File"] = dict(call.file)
     return {"Type": call.event.value, "Event": event}
 
 
@@ -80,6 +82,7 @@ def unpack_call(text: bytes) -> HookCall:
             ),
             request=HttpRequest(request["Method"], request["URI"], request["RemoteAddr"], request["Header"]),
             info_path=storage["InfoPath"],
+            file=document["Event"].get("File"),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptCall(type(error).__name__) from error
@@ -140,9 +143,9 @@ class _Fields:
             raise _unreadable(f"{where} is not an object")
         self._members = {str(name).lower(): value for name, value in document.items() if value is not None}
 
-    def take(self, name: str, kind: type, default: Any) -> Any:
-        value = self._members.get(name.lower(), default)
-        if value is default:
+    def take(self, name: str, kind: type[Any], default: Any) -> Any:
+        value: Any = self._members.get(name.lower())
+        if value is None:
             return default
         if type(value) is not kind or (kind is int and not -LARGEST - 1 <= value <= LARGEST):
             raise _unreadable(f"{name} has the wrong type")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from tusd_py.core.hook_events import HttpRequest
 from tusd_py.core.uploads import Upload
 
 
@@ -51,6 +52,8 @@ class FileRecord:
     `content_type` is what the client claims, `detected_type` what the bytes are known to be; `checksum` is the
     SHA-256 of the bytes in hexadecimal, None where nobody had it computed. `upload_id` and `path` never leave the
     server: they are the right to write and the place on disk. `chunk_count` is None for tus uploads.
+    `released_at` is when a human took the file out of quarantine; `request` is the one that finished the upload, where
+    a hook will want it.
     """
 
     id: str
@@ -68,6 +71,8 @@ class FileRecord:
     scan_result: str | None = None
     thumbnails: tuple[Thumbnail, ...] = ()
     chunk_count: int | None = None
+    released_at: float | None = None
+    request: HttpRequest | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -131,7 +136,7 @@ def public_fields(record: FileRecord) -> dict[str, Any]:
 
 
 def timestamp(seconds: float) -> str:
-    """Unix seconds as RFC 3339 in UTC, to the millisecond; a time that has no such form becomes the nearest that has."""
+    """Unix seconds as RFC 3339 in UTC, to the millisecond; what has no such form becomes the nearest that has."""
     return (
         datetime.fromtimestamp(min(max(0.0, seconds), _LATEST), UTC)
         .isoformat(timespec="milliseconds")
@@ -146,6 +151,8 @@ def encode_record(record: FileRecord) -> bytes:
         "created": record.created_at,
         "completed": record.completed_at,
         "chunkCount": record.chunk_count,
+        "released": record.released_at,
+        "request": None if record.request is None else asdict(record.request),
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
@@ -170,6 +177,8 @@ def decode_record(text: bytes) -> FileRecord:
             scan_result=document["scanResult"],
             thumbnails=tuple(Thumbnail(**each) for each in document["thumbnails"]),
             chunk_count=document["chunkCount"],
+            released_at=document.get("released"),
+            request=HttpRequest(**request) if (request := document.get("request")) else None,
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptRecord(type(error).__name__) from error

@@ -11,7 +11,16 @@ from tusd_py.core.records import FileRecord
 
 
 class TryLater(Exception):
-    """The step could not be done now, for a reason that may pass; the file waits. The text goes to the log."""
+    """The step could not be done now, for a reason that may pass; the file waits. The text goes to the log.
+
+    With a `delay` (seconds) nothing is wrong with this file: what the step needs is away, and it is to be run again
+    after that time, however often. Without one the trouble may be the file's own: more and more time between tries,
+    and at some point an end.
+    """
+
+    def __init__(self, reason: str, delay: float | None = None) -> None:
+        super().__init__(reason)
+        self.delay = delay
 
 
 class Step(Protocol):

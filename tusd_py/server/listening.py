@@ -74,6 +74,8 @@ def take_inherited_socket(environment: MutableMapping[str, str]) -> socket.socke
 def address_of(listener: socket.socket) -> str:
     """`host:port` as Go writes it, with the port that was really bound; the path of a UNIX socket."""
     address = listener.getsockname()
+    if isinstance(address, bytes):  # a name that is in no directory: its first byte is zero, which is written as @
+        return "@" + address[1:].decode(errors="replace")
     if isinstance(address, str):
         return address
     host, port = address[:2]

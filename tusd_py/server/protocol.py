@@ -64,6 +64,15 @@ class UploadProtocol(HttpToolsProtocol):
         self._cancel_write_timer()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """The server stops: an idle connection is closed.
+
+        Over TLS that waits for the client to agree, which it need not do in time.
+        """
+        super().shutdown()
+        if self.scheme == "https" and self.transport.is_closing():
+            self.loop.call_later(_CLOSING_LINGER, self.transport.abort)
+
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """The client sends no more.
 

@@ -116,9 +116,13 @@ class _Server(uvicorn.Server):
             _calm_collector()
             self._announce()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        self.has_timed_out = bool(self.server_state.tasks)
+    async def _wait_tasks_to_complete(self) -> None:
+        """Cancelled when the time-out is over, and that only; soon after, the tasks are cancelled, too."""
+        try:
+            await super()._wait_tasks_to_complete()
+        except asyncio.CancelledError:
+            self.has_timed_out = True
+            raise
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -65,7 +65,7 @@ class Certificates:
         context.set_alpn_protocols(["http/1.1"])
         try:
             # Without a password, OpenSSL would ask the terminal for that of an encrypted key.
-            context.load_cert_chain(self._certificate, self._key, password="")  # noqa: S106
+            context.load_cert_chain(self._certificate, self._key, password="")
         except (OSError, ValueError) as error:  # an SSLError is an OSError
             raise UnusableCertificate(f"{self._certificate} and {self._key} cannot be used for TLS: {error}") from error
         return context

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from tusd_py.service.draining import Draining
 from tusd_py.service.threads import Threads
@@ -18,11 +18,13 @@ class BackgroundWork:
         state: State,
         draining: Draining,
         tasks: Sequence[Callable[[], Coroutine[None, None, None]]],
+        close_hooks: Callable[[], Awaitable[None]],
         threads: Sequence[Threads],
     ) -> None:
         self._state = state
         self._draining = draining
         self._tasks = tasks
+        self._close_hooks = close_hooks
         self._threads = threads
         self._running: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -49,5 +51,6 @@ class BackgroundWork:
         await asyncio.gather(*self._running, return_exceptions=True)
         if self._loop is not None:
             await self._state.close()
+            await self._close_hooks()
         for threads in self._threads:
             threads.close()

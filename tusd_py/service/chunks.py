@@ -215,7 +215,7 @@ class Chunks:
             if error.problem is not errors.UPLOAD_NOT_FOUND:
                 raise
         else:
-            raise UploadError(errors.FILE_NOT_READY, status=Status.UPLOADING.value)
+            raise UploadError(errors.FILE_NOT_READY, file_status=Status.UPLOADING.value)
         upload = await self._uploads.finished(upload_id)
         return await self._in_thread(self._records.load, upload.file_id or "")
 
@@ -310,17 +310,18 @@ class Chunks:
     async def terminate(self, upload_id: str) -> None:
         """Remove an upload in any state, by whichever protocol it came, and the file it has become."""
         try:
-            session = await self._in_thread(self._sessions.load, upload_id)
+            await self._terminate(await self._in_thread(self._sessions.load, upload_id))
         except UploadError as error:
             if error.problem is not errors.UPLOAD_NOT_FOUND:
                 raise
-            await self._uploads.terminate(upload_id)
-            return
+            await self._uploads.terminate(upload_id)  # perhaps it has become a file just now
+
+    async def _terminate(self, session: Session) -> None:
         upload = replace(_upload_of(session), offset=0)
         await self._hooks.before_terminate(upload)
-        await self._remove(upload_id, self._limits.lock_timeout)
+        await self._remove(session, self._limits.lock_timeout)
         self._metrics.uploads_terminated.inc()
-        log.info(LogEvent("UploadTerminated", id=upload_id))
+        log.info(LogEvent("UploadTerminated", id=session.id))
         await self._hooks.after_terminate(upload)
 
     async def count_unfinished(self, *, expire: bool) -> int:
@@ -330,23 +331,28 @@ class Chunks:
         for upload_id in await self._in_thread(lambda: list(self._sessions.upload_ids())):
             try:
                 session = await self._in_thread(self._sessions.load, upload_id)
-                if not (expire and self._is_due(session)):
+                if await self._in_thread(self._records.exists, session.file_id):
+                    await self._remove(session, timeout=0, with_file=False)  # which a killed server had left to do
+                elif expire and self._is_due(session):
+                    await self._remove(session, timeout=0)
+                    self._uploads.remember_expired(upload_id)
+                    self._metrics.uploads_expired.inc()
+                    log.info(LogEvent("UploadExpired", id=upload_id))
+                else:
                     count += 1
-                    continue
-                await self._remove(upload_id, timeout=0)
-                self._uploads.remember_expired(upload_id)
-                self._metrics.uploads_expired.inc()
-                log.info(LogEvent("UploadExpired", id=upload_id))
             except UploadError:
                 count += 1  # in use, or gone by now
         return count
 
-    async def _remove(self, upload_id: str, timeout: float) -> None:
-        data = self._sessions.data_path(upload_id)
-        async with self._state.hold(upload_id, str(data), timeout=timeout):
-            await self._in_thread(self._store.withdraw_adopted, upload_id, self._sessions.data_path(upload_id))
-            await self._in_thread(self._sessions.remove, upload_id)
-        self._assembly.forget(upload_id)
+    async def _remove(self, session: Session, timeout: float, *, with_file: bool = True) -> None:
+        """Forget a session and, `with_file`, what a server that was killed in the end has made of it."""
+        data = self._sessions.data_path(session.id)
+        async with self._state.hold(session.id, str(data), timeout=timeout):
+            if with_file:
+                await self._finishing.forget(session.file_id)
+                await self._in_thread(self._store.withdraw_adopted, session.id, data)
+            await self._in_thread(self._sessions.remove, session.id)
+        self._assembly.forget(session.id)
         self._unfinished.remove()
 
     def _is_due(self, session: Session) -> bool:

@@ -71,7 +71,7 @@ class Files:
         """A file that may be served; raises what stands in the way for any other."""
         record = await self.load(file_id)
         if (problem := UNSERVED.get(record.status)) is not None:
-            raise UploadError(problem, status=record.status.value)
+            raise UploadError(problem, file_status=record.status.value)
         return record
 
     async def open_for_reading(self, record: FileRecord) -> int:
@@ -109,7 +109,10 @@ class Files:
             try:
                 self._load(file_id)
             except UploadError as error:
-                log.warning(LogEvent("SweepError", file=file_id, error=str(error)))
+                if error.problem is not errors.FILE_NOT_FOUND:  # removed by now
+                    log.warning(LogEvent("SweepError", file=file_id, error=str(error)))
+            except Exception:
+                log.exception(LogEvent("SweepError", file=file_id))
 
     def _load(self, file_id: str) -> FileRecord:
         record = self._records.load(file_id)

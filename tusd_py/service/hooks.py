@@ -90,6 +90,10 @@ class Hooks:
         """Whether somebody is told, or asked, when an upload is finished."""
         return Event.PRE_FINISH in self._events or Event.POST_FINISH in self._events
 
+    async def close(self) -> None:
+        for backend in self._backends:
+            await backend.close()
+
     # --- before something happens ---
 
     async def before_access(self, mode: str, ids: tuple[str, ...]) -> None:

@@ -120,7 +120,7 @@ class Uploads:
         """A complete upload with the file that it has become. Raises 409 for one that is not complete."""
         upload = await self.find(upload_id)
         if not upload.is_complete or upload.is_partial:
-            raise UploadError(errors.FILE_NOT_READY, status="uploading")
+            raise UploadError(errors.FILE_NOT_READY, file_status="uploading")
         if await self._finishing.has_record(upload):
             return upload
         async with self._hold(upload) as hold:
@@ -210,7 +210,8 @@ class Uploads:
             if writing.upload.file_id is None and not writing.before.is_complete:
                 writing = replace(writing, upload=await self._in_thread(self._name, writing.upload))
             receiver = writing.receiver
-            log.info(LogEvent("ChunkWriteStart", id=upload.id, maxSize=receiver.limit, offset=receiver.start))
+            most = body.length or receiver.limit
+            log.info(LogEvent("ChunkWriteStart", id=upload.id, maxSize=most, offset=receiver.start))
             refused: UploadError | None = None
             try:
                 async with self._hooks.reporting(writing.upload, receiver, body):
@@ -219,6 +220,8 @@ class Uploads:
             except UploadError as error:
                 refused = error
             ended_early = refused or body.ended_early
+            if body.ended_early is not None:
+                log.error(LogEvent("BodyReadError", id=upload.id, error=str(body.ended_early)))
             trailer = body.trailer("upload-checksum") if append.checksum_in_trailer else None
             after = await self._in_thread(self._appender.settle, writing, ended_early, trailer)
             self._metrics.bytes_received.inc(receiver.position - receiver.start)

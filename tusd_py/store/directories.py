@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 STATE_SUBDIRECTORIES = {
-    **dict.fromkeys(("workspace", "unverified", "run", "chunks", "pending", "files"), 0o700),
+    **dict.fromkeys(("workspace", "unverified", "run", "chunks", "pending", "files", "hooks"), 0o700),
     "public": 0o755,
 }
 """What is in the state directory, with its modes; a server at the edge may read what is public."""

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from tusd_py.core import errors
 from tusd_py.core.body import TRAILERS
-from tusd_py.core.errors import UploadError
+from tusd_py.core.errors import Evidence, UploadError
 from tusd_py.core.headers import TUS_VERSION
 from tusd_py.core.hook_events import Exchange, HookRefusal, access_mode, current_exchange
 from tusd_py.core.ids import is_file_id
@@ -97,12 +97,12 @@ class TusEndpoint:
                 change_response(response, exchange.changes)
         except UploadError as error:
             response = self._render(error, request)
-        except Exception:
-            log.exception(LogEvent("InternalServerError", id=request.upload_id))
+        except Exception as error:
+            log.exception(LogEvent("InternalServerError", id=request.upload_id, message=str(error)))
             response = self._render(UploadError(errors.INTERNAL_SERVER_ERROR), request)
         else:
             if response.status_code != 405:
-                log.info(LogEvent("ResponseOutgoing", id=request.upload_id, status=response.status_code, body=""))
+                _log_response(response, request)
         return response
 
     async def _dispatch(self, request: TusRequest, scope: Scope) -> Response:
@@ -133,14 +133,6 @@ class TusEndpoint:
         if problem.status == 503 and request.method == "HEAD":
             # tus-js-client starts again from zero after any failed HEAD but a 423.
             problem = errors.UPLOAD_LOCKED
-        self._metrics.count_error(problem.status, problem.code)
-        level = logging.ERROR if problem.status >= 500 else logging.INFO
-        log.log(
-            level,
-            LogEvent(
-                "ResponseOutgoing", id=request.upload_id, status=problem.status, body=problem.code, **error.evidence
-            ),
-        )
         text = "" if request.sent_method == "HEAD" else f"{problem.code}: {problem.message}\n"
         response = PlainTextResponse(text, problem.status)
         if request.sent_method == "HEAD":
@@ -153,6 +145,8 @@ class TusEndpoint:
             response.headers["retry-after"] = str(problem.retry_after)
         if isinstance(error, HookRefusal):
             change_response(response, [error.response])
+        self._metrics.count_error(response.status_code, problem.code)
+        _log_response(response, request, **error.evidence)
         return response
 
     def _add_common_headers(self, response: Response, request: TusRequest) -> None:
@@ -164,6 +158,16 @@ class TusEndpoint:
         origin = request.headers.get("origin")
         if self._cors.allows(origin):
             headers.update(self._cors.headers(origin, is_preflight=request.method == "OPTIONS"))
+
+
+def _log_response(response: Response, request: TusRequest, **evidence: Evidence) -> None:
+    """The answer as tusd logs it; a body that goes out in pieces is not shown."""
+    level = logging.ERROR if response.status_code >= 500 else logging.INFO
+    body = bytes(getattr(response, "body", b"")).decode("utf-8", "replace")
+    log.log(
+        level,
+        LogEvent("ResponseOutgoing", id=request.upload_id, status=response.status_code, body=body, **evidence),
+    )
 
 
 def _has_right_version(request: TusRequest) -> bool:

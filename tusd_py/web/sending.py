@@ -43,7 +43,7 @@ class Sending:
         try:
             await response(scope, receive, self._pass_on)
         except TimeoutError:
-            log.info(LogEvent("NetworkTimeoutError", error="the client does not read its answer"))
+            log.warning(LogEvent("NetworkTimeoutError", error="the client does not read its answer"))
 
     async def _send(self, message: Message) -> None:
         async with asyncio.timeout(self._write_timeout):

@@ -1,0 +1,118 @@
+"""Log events with tusd's names, levels and attributes (tusd-compat 5.2)."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from tests.running import TUS, Server, ServerStarter, eventually, has_size, read_all
+from tests.web.test_core import patch_head
+
+LINE = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{6} level=(\w+) event=(\w+) (.*)$", re.MULTILINE)
+ATTRIBUTE = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)(?: |$)')
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the log; what is quoted is without its quotes."""
+
+    level: str
+    event: str
+    attributes: dict[str, str]
+
+
+def lines_of(server: Server) -> list[Line]:
+    return [
+        Line(level, event, {name: json.loads(v) if v.startswith('"') else v for name, v in ATTRIBUTE.findall(rest)})
+        for level, event, rest in LINE.findall(server.output())
+    ]
+
+
+def the(server: Server, event: str) -> Line:
+    """The one line of this event, when it is there."""
+    [line] = eventually(lambda: [line for line in lines_of(server) if line.event == event])
+    return line
+
+
+def test_the_lines_of_an_upload_are_tusds_in_tusds_order(start: ServerStarter) -> None:
+    server = start()
+    url = server.create(5)
+    server.patch(url, 0, b"hello", X_Request_ID="abc")
+    server.terminate()
+    upload_id = url.rpartition("/")[2]
+    lines = [line for line in lines_of(server) if line.attributes.get("method")]
+    assert [(line.level, line.event, line.attributes["method"]) for line in lines] == [
+        ("INFO", "RequestIncoming", "POST"),
+        ("INFO", "UploadCreated", "POST"),
+        ("INFO", "ResponseOutgoing", "POST"),
+        ("INFO", "RequestIncoming", "PATCH"),
+        ("INFO", "ChunkWriteStart", "PATCH"),
+        ("INFO", "ChunkWriteComplete", "PATCH"),
+        ("INFO", "UploadFinished", "PATCH"),
+        ("INFO", "ResponseOutgoing", "PATCH"),
+    ]
+    assert lines[0].attributes["path"] == ""
+    created, patched = lines[1].attributes, [line.attributes for line in lines[3:]]
+    assert list(created) == ["method", "path", "requestId", "id", "size", "url"]
+    assert (created["id"], created["size"], created["url"]) == (upload_id, "5", url)
+    about = {"method": "PATCH", "path": upload_id, "requestId": "abc"}
+    assert patched == [
+        about,
+        about | {"id": upload_id, "maxSize": "5", "offset": "0"},
+        about | {"id": upload_id, "bytesWritten": "5"},
+        about | {"id": upload_id, "size": "5"},
+        about | {"id": upload_id, "status": "204", "body": ""},
+    ]
+
+
+def test_an_error_is_logged_with_what_the_client_was_told(server: Server) -> None:
+    server.request("POST", headers={"Upload-Length": "5"})
+    answer = the(server, "ResponseOutgoing").attributes
+    assert answer["status"] == "412"
+    assert answer["body"] == "ERR_UNSUPPORTED_VERSION: missing, invalid or unsupported Tus-Resumable header\n"
+
+
+def test_the_end_of_an_upload_is_logged(server: Server) -> None:
+    url = server.create(5)
+    server.request("DELETE", url, TUS)
+    assert the(server, "UploadTerminated").attributes["id"] == url.rpartition("/")[2]
+
+
+def test_a_body_that_breaks_off_is_an_error_that_is_named(server: Server) -> None:
+    url = server.create(100)
+    with server.connection() as connection:
+        connection.sendall(patch_head(url, 0, 100) + b"hello")
+        eventually(has_size(server.path_of(url), 5))
+    line = the(server, "BodyReadError")
+    assert line.level == "ERROR"
+    assert line.attributes["error"] == "ERR_UNEXPECTED_EOF: server expected to receive more bytes"
+    assert the(server, "ChunkWriteComplete").attributes["bytesWritten"] == "5"
+
+
+def test_a_request_that_another_one_replaces_is_logged(server: Server) -> None:
+    url = server.create(100)
+    with server.connection() as connection:
+        connection.sendall(patch_head(url, 0, 100) + b"hello")
+        eventually(has_size(server.path_of(url), 5))
+        assert server.offset(url) == 5
+        assert b"ERR_UPLOAD_INTERRUPTED" in read_all(connection)
+    assert the(server, "UploadInterrupted").attributes["method"] == "PATCH"
+    assert the(server, "BodyReadError").attributes["error"].startswith("ERR_UPLOAD_INTERRUPTED: ")
+
+
+def test_what_an_error_is_about_never_hides_its_status(server: Server) -> None:
+    upload_id = server.create(5).rpartition("/")[2]
+    assert server.request("GET", f"/api/uploads/{upload_id}/download").code == '{"error"'
+    lines = [line.attributes for line in lines_of(server) if line.event == "ResponseOutgoing"]
+    assert lines[-1]["status"] == "409"
+
+
+def test_json_logs_have_the_event_under_msg(start: ServerStarter) -> None:
+    server = start("-log-format", "json")
+    server.request("POST", headers=TUS | {"Upload-Length": "5", "X-Request-ID": 'a"b' + "c" * 50})
+    server.terminate()
+    lines = [json.loads(line) for line in server.output().splitlines()]
+    assert all(list(line)[:3] == ["time", "level", "msg"] for line in lines)
+    (incoming,) = [line for line in lines if line["msg"] == "RequestIncoming"]
+    assert (incoming["method"], incoming["path"], incoming["requestId"]) == ("POST", "", 'a"b' + "c" * 33)

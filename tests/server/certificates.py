@@ -1,0 +1,47 @@
+"""Certificates for tests, made by openssl."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+KINDS = {"rsa": ("rsa:2048",), "ec": ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")}
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a certificate and its key are."""
+
+    certificate: Path
+    key: Path
+
+    def __post_init__(self) -> None:
+        self.certificate.parent.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        return ("-tls-certificate", str(self.certificate), "-tls-key", str(self.key))
+
+    def hold(self, name: str, kind: str = "rsa") -> None:
+        """Put a certificate for this name there."""
+        made = _made(name, kind)
+        shutil.copy(made.certificate, self.certificate)
+        shutil.copy(made.key, self.key)
+
+
+def files_in(folder: Path) -> Files:
+    return Files(folder / "certificate.pem", folder / "key.pem")
+
+
+@cache
+def _made(name: str, kind: str) -> Files:
+    made = files_in(Path(mkdtemp(prefix="tusd-py-certificate-")))
+    command = ["openssl", "req", "-x509", "-newkey", *KINDS[kind], "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+    command += ["-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1"]
+    command += ["-keyout", str(made.key), "-out", str(made.certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    return made
