@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.running import ServerStarter, read_head
+from tests.chunked import fields_of, record_when_settled, sha256
+from tests.running import Server, ServerStarter, read_head, request_head
 from tests.web.test_core import patch_head
 
 MEBIBYTE = 1024 * 1024
 FIVE_GIBIBYTES = 5 * 1024 * MEBIBYTE + 1
 LIMIT = 100 * MEBIBYTE
+LIMIT_OF_CHUNKS = 150 * MEBIBYTE
+CHUNK_SIZE = 5 * MEBIBYTE
+SENDERS = 4
 _PIECE = 16 * MEBIBYTE
 
 
@@ -88,3 +96,52 @@ def test_many_large_uploads_at_once_need_little_memory(start: ServerStarter, tmp
         assert read_head(connection).startswith(b"HTTP/1.1 204 ")
         connection.close()
     assert peak < LIMIT
+
+
+def test_five_gibibytes_in_chunks_from_four_senders_become_a_file_in_little_memory(start: ServerStarter) -> None:
+    """All chunks are the same, so that the test itself has little to do."""
+    directory = _roomy_directory()
+    count = FIVE_GIBIBYTES // CHUNK_SIZE
+    try:
+        server = start("-durability", "none", upload_dir=directory)
+        upload_id = _initiate_zeros(server, count)
+        numbers = iter(range(count))
+        peak = 0
+        with ThreadPoolExecutor(SENDERS) as pool:
+            senders = [pool.submit(_send_zeros, server, upload_id, numbers) for _ in range(SENDERS)]
+            while wait(senders, timeout=0.05).not_done:
+                peak = max(peak, server.rss())
+            completion = pool.submit(server.request, "POST", f"/api/uploads/{upload_id}/complete")
+            while wait([completion], timeout=0.05).not_done:
+                peak = max(peak, server.rss())
+        assert [sender.result() for sender in senders] == [None] * SENDERS
+        record = record_when_settled(server, fields_of(completion.result())["fileId"])
+        assert (record["status"], record["fileSize"]) == ("ready", count * CHUNK_SIZE)
+        assert peak < LIMIT_OF_CHUNKS
+    finally:
+        shutil.rmtree(directory)
+
+
+def _initiate_zeros(server: Server, count: int) -> str:
+    """An upload of so many chunks; its id."""
+    digest = hashlib.sha256()
+    for _ in range(count):
+        digest.update(bytes(CHUNK_SIZE))
+    announced = {"fileName": "zeros.zip", "contentType": "application/zip", "checksum": digest.hexdigest()}
+    body = json.dumps(announced | {"fileSize": count * CHUNK_SIZE}).encode()
+    answer = server.request("POST", "/api/uploads/initiate", body=body)
+    assert (answer.status, fields_of(answer)["totalChunks"]) == (201, count)
+    return str(fields_of(answer)["uploadId"])
+
+
+def _send_zeros(server: Server, upload_id: str, numbers: Iterator[int]) -> None:
+    """Send those of the chunks that the others leave."""
+    chunk = bytes(CHUNK_SIZE)
+    headers = {"Content-Length": str(CHUNK_SIZE), "X-Chunk-Checksum": sha256(chunk)}
+    with server.connection() as connection:
+        connection.settimeout(120)
+        for number in numbers:
+            connection.sendall(request_head("PUT", f"/api/uploads/{upload_id}/chunks/{number}", headers))
+            connection.sendall(chunk)
+            answer = read_head(connection)
+            assert answer.startswith(b"HTTP/1.1 200 "), answer

@@ -31,8 +31,9 @@ def lines_of(server: Server) -> list[Line]:
 
 def the(server: Server, event: str) -> Line:
     """The one line of this event, when it is there."""
-    [line] = eventually(lambda: [line for line in lines_of(server) if line.event == event])
-    return line
+    lines: list[Line] = eventually(lambda: [line for line in lines_of(server) if line.event == event])
+    assert len(lines) == 1
+    return lines[0]
 
 
 def test_the_lines_of_an_upload_are_tusds_in_tusds_order(start: ServerStarter) -> None:
@@ -86,7 +87,7 @@ def test_a_body_that_breaks_off_is_an_error_that_is_named(server: Server) -> Non
         eventually(has_size(server.path_of(url), 5))
     line = the(server, "BodyReadError")
     assert line.level == "ERROR"
-    assert line.attributes["error"] == "ERR_UNEXPECTED_EOF: server expected to receive more bytes"
+    assert line.attributes["error"].startswith("ERR_UNEXPECTED_EOF: server expected to receive more bytes")
     assert the(server, "ChunkWriteComplete").attributes["bytesWritten"] == "5"
 
 

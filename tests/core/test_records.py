@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tusd_py.core.hook_events import HttpRequest
 from tusd_py.core.ids import is_file_id, is_upload_id
 from tusd_py.core.records import (
     SETTLED,
@@ -48,6 +49,15 @@ RECORDS = st.builds(
         st.builds(Thumbnail, size=TEXTS, width=st.integers(1, 9), height=st.integers(1, 9), type=TEXTS)
     ).map(tuple),
     chunk_count=st.none() | st.integers(0, 2**40),
+    released_at=st.none() | TIMES,
+    request=st.none()
+    | st.builds(
+        HttpRequest,
+        method=TEXTS,
+        uri=TEXTS,
+        remote_addr=TEXTS,
+        header=st.dictionaries(TEXTS, st.lists(TEXTS), max_size=3),
+    ),
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
@@ -74,6 +84,13 @@ RECORD = FileRecord(
 @settings(deadline=None)
 def test_a_record_that_is_written_is_read_back(record: FileRecord) -> None:
     assert decode_record(encode_record(record)) == record
+
+
+def test_a_record_without_what_was_added_later_is_read() -> None:
+    old = {
+        name: value for name, value in json.loads(encode_record(RECORD)).items() if name not in {"released", "request"}
+    }
+    assert decode_record(json.dumps(old).encode()) == RECORD
 
 
 def test_text_that_is_no_unicode_is_written_all_the_same() -> None:

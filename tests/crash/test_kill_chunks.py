@@ -6,6 +6,8 @@ import http.client
 import json
 import os
 import random
+import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -230,6 +232,12 @@ def test_a_killed_server_asks_for_no_acknowledged_chunk_again_and_every_upload_b
 
 
 @pytest.fixture
+def only_long(request: pytest.FixtureRequest) -> None:
+    if not request.config.getoption("--long"):
+        pytest.skip("only in the long form")
+
+
+@pytest.fixture
 def uploads(start: ServerStarter) -> tuple[Server, list[Chunked]]:
     """Uploads that lack their last chunk, more of them than an operation has calls; the server is gone."""
     server = start("-chunk-size", str(CHUNK_SIZES[0]))
@@ -274,55 +282,46 @@ def remove(server: Server, upload: Chunked) -> None:
     assert server.request("GET", f"/files/{upload.id}").status == 404
 
 
-def test_an_upload_becomes_a_file_wherever_the_server_dies_on_the_way(
-    start: ServerStarter, uploads: tuple[Server, list[Chunked]]
+def test_an_upload_becomes_a_file_or_is_removed_wherever_the_server_has_died_on_the_way(
+    start: ServerStarter, uploads: tuple[Server, list[Chunked]], tmp_path: Path
 ) -> None:
-    server, begun = uploads
-    interrupted = tried(start, server, begun, chunked.finish)
+    first, begun = uploads
+    interrupted = tried(start, first, begun, chunked.finish)
     assert len(interrupted) > 20, "not all steps were counted"
-    server = start(upload_dir=server.upload_dir)
+    # With its hard links. It comes back to the same place, since the uploads know their paths.
+    backup = tmp_path / "backup"
+    subprocess.run(["cp", "--archive", str(first.upload_dir), str(backup)], check=True)
+
+    server = start(upload_dir=first.upload_dir)
     records = {upload.id: chunked.finish(server, upload) for upload in interrupted}
     server = expire_the_rest(start, server)
     assert_nothing_else_is_left(server, records)
+    server.kill()
 
-
-def test_an_upload_can_be_removed_wherever_the_server_has_died_on_the_way_to_a_file(
-    start: ServerStarter, uploads: tuple[Server, list[Chunked]]
-) -> None:
-    server, begun = uploads
-    interrupted = tried(start, server, begun, chunked.finish)
-    server = start(upload_dir=server.upload_dir)
+    shutil.rmtree(first.upload_dir)
+    backup.rename(first.upload_dir)
+    server = start(upload_dir=first.upload_dir)
     for upload in interrupted:
         remove(server, upload)
     server = expire_the_rest(start, server)
     assert_nothing_else_is_left(server, {})
 
 
-def test_an_upload_that_was_being_removed_can_be_removed_again_wherever_the_server_dies(
-    start: ServerStarter, uploads: tuple[Server, list[Chunked]]
+@pytest.mark.usefixtures("only_long")
+@pytest.mark.parametrize("is_file", [False, True], ids=["unfinished", "file"])
+def test_what_was_being_removed_can_be_removed_again_wherever_the_server_has_died(
+    start: ServerStarter, uploads: tuple[Server, list[Chunked]], is_file: bool
 ) -> None:
     server, begun = uploads
+    if is_file:
+        server = start(upload_dir=server.upload_dir)
+        for upload in begun:
+            chunked.finish(server, upload)
+        server.kill()
     interrupted = tried(start, server, begun, remove)
     assert len(interrupted) > 5, "not all steps were counted"
     server = start(upload_dir=server.upload_dir)
-    for upload in interrupted:
-        remove(server, upload)
-    server = expire_the_rest(start, server)
-    assert_nothing_else_is_left(server, {})
-
-
-def test_a_file_that_was_being_removed_can_be_removed_again_wherever_the_server_dies(
-    start: ServerStarter, uploads: tuple[Server, list[Chunked]]
-) -> None:
-    server, begun = uploads
-    server = start(upload_dir=server.upload_dir)
-    for upload in begun[:30]:
-        chunked.finish(server, upload)
-    server.kill()
-    interrupted = tried(start, server, begun[:30], remove)
-    assert len(interrupted) > 5, "not all steps were counted"
-    server = start(upload_dir=server.upload_dir)
-    for upload in begun[:30]:
+    for upload in begun:
         remove(server, upload)
     server = expire_the_rest(start, server)
     assert_nothing_else_is_left(server, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -97,6 +98,13 @@ def publish(state: Path, file_id: str, data: bytes, about: Mapping[str, str]) ->
 @contextmanager
 def nginx(configuration: str, state: Path) -> Iterator[Nginx]:
     """Start nginx with what stands in its `http` block; the README's state directory, log and port are replaced."""
+    with configured_nginx(configuration, {STATE_DIRECTORY: str(state), README_LOG: "{folder}/access.log"}) as running:
+        yield running
+
+
+@contextmanager
+def configured_nginx(configuration: str, replaced: Mapping[str, str]) -> Iterator[Nginx]:
+    """Start nginx with the port and these texts of its configuration replaced; `{folder}` is a directory of its own."""
     program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
     assert program, "these tests need nginx (apt-get install nginx libnginx-mod-http-lua lua-cjson)"
     with tempfile.TemporaryDirectory(prefix="tusd-py-nginx-") as name, socket.socket() as free:
@@ -104,13 +112,11 @@ def nginx(configuration: str, state: Path) -> Iterator[Nginx]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
-        for text, replacement in (
-            (STATE_DIRECTORY, str(state)),
-            (README_LOG, f"{folder}/access.log"),
-            ("listen 80;", f"listen 127.0.0.1:{port};"),
-        ):
+        for text, replacement in replaced.items():
             assert text in configuration
-            configuration = configuration.replace(text, replacement)
+            configuration = configuration.replace(text, replacement.replace("{folder}", str(folder)))
+        configuration, count = re.subn(r"listen (80|443)\b", f"listen 127.0.0.1:{port}", configuration)
+        assert count == 1
         (folder / "tusd-py.conf").write_text(configuration)
         # Root starts it as on a real machine, where its workers are somebody else.
         user = "user nobody nogroup;" if os.geteuid() == 0 else ""

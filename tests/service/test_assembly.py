@@ -28,12 +28,12 @@ COUNT = 5
 
 
 class Room:
-    """An assembly with the sessions that it follows, and a thread to read them in."""
+    """An assembly with the sessions that it follows, and threads to read them in."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, threads: int) -> None:
         prepare_directories(directory, directory / ".tusd-py", 0o775)
         self.sessions = SessionStore(directory / ".tusd-py", file_mode=0o664, each_durable=False)
-        self.threads = Threads("copy", 1)
+        self.threads = Threads("copy", threads)
         self.assembly = Assembly(self.sessions, self.threads)
 
     def create(self, content: bytes = CONTENT, *, upload_id: str = "abc", chunk_size: int = CHUNK) -> Session:
@@ -59,8 +59,8 @@ class Room:
 
 
 @asynccontextmanager
-async def room_in(directory: Path) -> AsyncIterator[Room]:
-    room = Room(directory)
+async def room_in(directory: Path, *, threads: int = 1) -> AsyncIterator[Room]:
+    room = Room(directory, threads)
     try:
         yield room
     finally:
@@ -182,10 +182,11 @@ def test_a_file_longer_than_one_turn_of_a_thread_is_read_to_its_end(tmp_path: Pa
 
 def test_two_who_ask_at_once_get_the_same_answer(tmp_path: Path) -> None:
     async def test() -> None:
-        async with room_in(tmp_path) as room:
-            session = room.create()
-            for number in range(COUNT):
-                room.put(session, number)
+        content = bytes(range(256)) * 40_000
+        async with room_in(tmp_path, threads=4) as room:
+            session = room.create(content, chunk_size=2_000_000)
+            for number in range(session.chunk_count):
+                room.put(session, number, content)
                 room.assembly.follow(session)
             answers = await asyncio.gather(*(room.assembly.digest(session) for _ in range(4)))
             assert set(answers) == {session.announced.checksum}

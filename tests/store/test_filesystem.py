@@ -639,6 +639,29 @@ def test_an_adoption_whose_info_file_cannot_be_published_leaves_nothing(tmp_path
     assert not (tmp_path / "abc").exists()
 
 
+@pytest.mark.parametrize("steps", [[], ["data"], ["data", "info"]], ids=["none", "data", "info"])
+def test_an_adoption_can_be_taken_back_from_wherever_it_has_come_to(tmp_path: Path, steps: list[str]) -> None:
+    store = store_in(tmp_path)
+    source = whole_file(store)
+    if "data" in steps:
+        (tmp_path / "abc").hardlink_to(source)
+    if "info" in steps:
+        store.adopt(adopted(), source)
+    store.withdraw_adopted("abc", source)
+    assert files_in(tmp_path) == {".tusd-py/chunks/data": b"hello world"}
+    store.adopt(adopted(), source)
+    assert is_whole(store, source)
+
+
+def test_an_upload_that_was_not_adopted_is_not_taken_back(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    source = whole_file(store)
+    complete(store, "abc", b"hello world")
+    before = files_in(tmp_path)
+    store.withdraw_adopted("abc", source)
+    assert files_in(tmp_path) == before
+
+
 def test_a_file_that_is_not_there_is_not_adopted(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     assert problem_of(lambda: store.adopt(adopted(), tmp_path / "missing")) is errors.STORE_UNAVAILABLE

@@ -229,17 +229,16 @@ def test_without_its_directories_the_store_is_not_available(tmp_path: Path) -> N
 @pytest.mark.parametrize("look", ["load", "exists", "claim or load"])
 def test_a_record_is_never_missed_while_it_is_being_settled(tmp_path: Path, look: str) -> None:
     store = store_in(tmp_path)
-    records = [record_in(tmp_path, new_file_id()) for _ in range(150)]
-    added, is_over = threading.Semaphore(0), threading.Event()
+    records = [record_in(tmp_path, new_file_id()) for _ in range(200)]
+    added = threading.Semaphore(0)
+    is_settled = [threading.Event() for _ in records]
 
     def settle_all() -> None:
-        try:
-            for record in records:
-                store.add(record)
-                added.release()
-                store.settle(settled(record, Status.READY))
-        finally:
-            is_over.set()
+        for record, event in zip(records, is_settled, strict=True):
+            store.add(record)
+            added.release()
+            store.settle(settled(record, Status.READY))
+            event.set()
 
     def is_there(file_id: str) -> bool:
         if look == "exists":
@@ -254,15 +253,13 @@ def test_a_record_is_never_missed_while_it_is_being_settled(tmp_path: Path, look
 
     worker = threading.Thread(target=settle_all)
     worker.start()
-    try:
-        for record in records:
-            assert added.acquire(timeout=DEADLINE)
-            while is_there(record.id) and not store.load(record.id).is_settled:
-                pass
-            assert is_there(record.id)
-    finally:
-        assert is_over.wait(DEADLINE)
-        worker.join()
+    missed = []
+    for record, event in zip(records, is_settled, strict=True):
+        assert added.acquire(timeout=DEADLINE)
+        while worker.is_alive() and not event.is_set():
+            missed += [] if is_there(record.id) else [record.id]
+    worker.join()
+    assert missed == []
 
 
 # --- claims ---

@@ -38,6 +38,7 @@ async def converse(process: subprocess.Popen[bytes], text: bytes, most: int) -> 
         end.hasten()
         feed.drop(process.stdin)
         output.drop(process.stdout)
+        await asyncio.sleep(0)  # in which the loop closes the pipes
 
 
 class _Pipe(asyncio.Protocol):

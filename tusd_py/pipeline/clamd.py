@@ -169,18 +169,17 @@ class _Call:
         """Raises OSError."""
         if self._address.path:
             connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(self._timeout)
+            try:
+                connection.settimeout(self._timeout)
+                connection.connect(self._address.path)
+            except OSError:
+                connection.close()
+                raise
         else:
             connection = socket.create_connection((self._address.host, self._address.port), self._timeout)
         self._connection = connection
-        try:
-            if self._address.path:
-                connection.connect(self._address.path)
-            if self._is_broken_off:
-                raise ConnectionAbortedError("broken off")
-        except BaseException:
-            connection.close()
-            raise
+        if self._is_broken_off:
+            self.break_off()
         return connection
 
     def break_off(self) -> None:

@@ -28,10 +28,11 @@ class UnsafeScanner(Exception):
 class Scan:
     """The step. Nothing is asked of a scanner that is not proven, so that its every `OK` means that it has looked.
 
-    The proof is that it finds EICAR and calls none of `PROBES` clean; with `trust_limits` the first is enough. It is made
-    before first use, and again when the scanner was away or silent, when its version (the program's or the signatures')
-    has changed, and after `PROOF_LIFETIME`. What cannot be scanned is quarantined, or with `unscannable="pass"` goes on, shown
-    as such. A scanner that is away is tried again after `retry_delay` seconds, once for all files together.
+    The proof is that it finds EICAR and calls none of `PROBES` clean; with `trust_limits` the first is enough. It is
+    made before first use, and again when the scanner was away or silent, when its version (the program's or the
+    signatures') has changed, and after `PROOF_LIFETIME`. What cannot be scanned is quarantined, or goes on and is shown
+    as such (`unscannable="pass"`). A scanner that is away is tried again after `retry_delay` seconds, once for all
+    files together.
     """
 
     name = "scan"

@@ -47,7 +47,7 @@ _ERRORS_OF_LIMITS = {
 }
 """What is an ERROR that would come again; every other one may pass."""
 
-_ANSWER = re.compile(r"(?:[^:]*: )?(?:(?P<what>.+) )?(?P<state>OK|FOUND|ERROR)")
+_ANSWER = re.compile(r"(?:[^:]*: )?(?:(?P<what>\S(?:.*\S)?) )?(?P<state>OK|FOUND|ERROR)")
 _LONGEST_DETAIL = 200
 
 

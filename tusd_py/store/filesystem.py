@@ -106,14 +106,18 @@ class FilesystemStore:
     # --- creating ---
 
     def create(self, upload: Upload) -> Upload:
-        """Make an empty upload. Raises 400 ERR_UPLOAD_EXISTS for a taken id; after a crash it is whole or garbage."""
-        path = self._data_path(upload.id)
+        """Make an empty upload. Raises 400 ERR_UPLOAD_EXISTS for a taken id; after a crash it is whole or garbage.
+
+        The data is put at `path`, which may be relative to the upload directory, where the upload has one.
+        """
+        path = self._place_of(upload)
         with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry(upload.id) as info:
             created = self._write_info(info, replace(upload, path=str(path)))
+            make_parents(self._info_path(upload.id), self._directory_mode)
             with claimed_data_file(path, self._info_path(upload.id), self._file_mode, self._directory_mode):
                 info.link(self._info_path(upload.id))
             if self._durability == "each" or (self._durability == "finish" and upload.size == 0):
-                sync_directory(path.parent)
+                self._sync_names(upload.id, path)
         return created
 
     def concatenate(
@@ -123,7 +127,7 @@ class FilesystemStore:
 
         It appears when it is whole, and durable by policy.
         """
-        path = self._data_path(upload.id)
+        path = self._place_of(upload)
         size = sum(part.offset for part in parts)
         with (
             system_errors_translated(missing=errors.STORE_UNAVAILABLE),
@@ -140,6 +144,7 @@ class FilesystemStore:
                 os.fsync(data.descriptor)
             created = self._write_info(info, replace(upload, size=size, offset=size, path=str(path)))
             make_parents(path, self._directory_mode)
+            make_parents(self._info_path(upload.id), self._directory_mode)
             data.link(path)
             self._publish_info(info, upload.id, path)
         return created
@@ -181,7 +186,11 @@ class FilesystemStore:
             path.unlink(missing_ok=True)
             raise
         if self._durability != "none":
-            sync_directory(path.parent)
+            self._sync_names(upload_id, path)
+
+    def _sync_names(self, upload_id: str, path: Path) -> None:
+        for directory in {path.parent, self._info_path(upload_id).parent}:
+            sync_directory(directory)
 
     # --- writing, under the upload's lock ---
 
@@ -256,8 +265,7 @@ class FilesystemStore:
                     os.fdatasync(descriptor)
                 self._unverified.remove(upload.id)
             if self._durability != "none" and accepted.is_complete:
-                for directory in {Path(upload.path).parent, self._info_path(upload.id).parent}:
-                    sync_directory(directory)
+                self._sync_names(upload.id, Path(upload.path))
         return accepted
 
     def reject(self, upload: Upload, descriptor: int) -> None:
@@ -308,6 +316,9 @@ class FilesystemStore:
     def info_path(self, upload_id: str) -> str:
         """Where the `.info` of an upload is, or will be."""
         return str(self._info_path(upload_id))
+
+    def _place_of(self, upload: Upload) -> Path:
+        return self.directory / upload.path if upload.path else self._data_path(upload.id)
 
     def _data_path(self, upload_id: str) -> Path:
         return self.directory / upload_id

@@ -98,7 +98,9 @@ class TusEndpoint:
         except UploadError as error:
             response = self._render(error, request)
         except Exception as error:
-            log.exception(LogEvent("InternalServerError", id=request.upload_id, message=str(error)))
+            log.exception(  # one line with tusd's attribute, and then where it comes from
+                LogEvent("InternalServerError", id=request.upload_id, message=str(error))  # noqa: TRY401
+            )
             response = self._render(UploadError(errors.INTERNAL_SERVER_ERROR), request)
         else:
             if response.status_code != 405:

@@ -1,0 +1,23 @@
+"""Hooks that a configuration may name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+seen: list[dict[str, Any]] = []
+
+
+def plain(document: dict[str, Any]) -> None:
+    seen.append(document)
+
+
+class Receiver:
+    """Has a method for the event that it wants."""
+
+    async def pre_create(self, document: dict[str, Any]) -> dict[str, Any]:
+        seen.append(document)
+        return {"RejectUpload": True}
+
+
+receiver = Receiver()
+not_a_hook = 5
