@@ -102,6 +102,11 @@ class Server:
     def path_of(self, url: str) -> Path:
         return self.upload_dir / urlsplit(url).path.removeprefix("/files/")
 
+    def files(self) -> dict[str, bytes]:
+        """Everything below the upload directory that is no socket; what is half made would be among it."""
+        paths = (path for path in self.upload_dir.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.upload_dir)): path.read_bytes() for path in paths}
+
     @contextmanager
     def connection(self) -> Iterator[socket.socket]:
         """A raw connection, for what a client library would not send."""

@@ -9,13 +9,14 @@ import shutil
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.chunked import fields_of, record_when_settled, sha256
-from tests.running import Server, ServerStarter, read_head, request_head
+from tests.running import Server, ServerStarter, read_head
 from tests.web.test_core import patch_head
 
 MEBIBYTE = 1024 * 1024
@@ -137,11 +138,10 @@ def _initiate_zeros(server: Server, count: int) -> str:
 def _send_zeros(server: Server, upload_id: str, numbers: Iterator[int]) -> None:
     """Send those of the chunks that the others leave."""
     chunk = bytes(CHUNK_SIZE)
-    headers = {"Content-Length": str(CHUNK_SIZE), "X-Chunk-Checksum": sha256(chunk)}
-    with server.connection() as connection:
-        connection.settimeout(120)
+    headers = {"X-Chunk-Checksum": sha256(chunk)}
+    with closing(server.http_connection()) as connection:
         for number in numbers:
-            connection.sendall(request_head("PUT", f"/api/uploads/{upload_id}/chunks/{number}", headers))
-            connection.sendall(chunk)
-            answer = read_head(connection)
-            assert answer.startswith(b"HTTP/1.1 200 "), answer
+            connection.request("PUT", f"/api/uploads/{upload_id}/chunks/{number}", chunk, headers)
+            response = connection.getresponse()
+            assert response.status == 200, response.read()
+            response.read()

@@ -28,6 +28,7 @@ from tusd_py.service.files import Files, LinkTimes
 from tusd_py.service.finishing import Finishing
 from tusd_py.service.hooks import HookOptions, Hooks
 from tusd_py.service.metrics import Metrics
+from tusd_py.service.settling import Settling
 from tusd_py.service.threads import Threads
 from tusd_py.service.unfinished import Unfinished
 from tusd_py.service.uploads import Uploads
@@ -35,6 +36,7 @@ from tusd_py.state.files import FilesState
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.filesystem import Durability, FilesystemStore
 from tusd_py.store.keys import load_or_create_signing_keys, read_keys
+from tusd_py.store.quarantine import Quarantine
 from tusd_py.store.records import RecordStore
 from tusd_py.store.sessions import SessionStore
 from tusd_py.version import __version__
@@ -129,7 +131,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         raise ValueError("base_path must start with a slash")
     directory = Path(upload_dir).absolute()
     state_directory = Path(state_dir).absolute() if state_dir else directory / ".tusd-py"
-    prepare_directories(directory, state_directory, dir_perms)
+    prepare_directories(directory, state_directory, dir_perms, durable=durability != "none")
     signing_keys = (
         read_keys(Path(signing_key_file)) if signing_key_file else load_or_create_signing_keys(state_directory)
     )
@@ -171,9 +173,16 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     )
     hooks = Hooks(backends, hook_options, delivery.add, store.info_path, metrics, file_threads)
     records = RecordStore(state_directory, durable=durability != "none")
+    quarantine = Quarantine(
+        state_directory / "quarantine", keep=True, durable=durability != "none", file_mode=file_perms
+    )
+    settling = Settling(store, records, quarantine, metrics, file_threads)
     finishing = Finishing(
         store,
         records,
+        quarantine,
+        settling,
+        metrics,
         file_threads,
         keeps_records=downloads == "signed" or bool(tus_types) or hooks.wants_finish,
         concurrency=pipeline_concurrency,

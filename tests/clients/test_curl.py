@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import MIB, Source, assert_stored, digest_of, random_file, stored_bytes
+from tests.clients.libcurl import send_file_with_trailer
 from tests.running import Server, eventually
 
 CURL = ["curl", "--silent", "--show-error", "--max-time", "60"]
@@ -100,6 +102,23 @@ def test_curl_that_expects_100_continue_is_refused_before_it_sends_the_file(serv
     answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=90).stdout
     assert answer == b"409 0"
     assert server.offset(url) == 0
+
+
+@pytest.mark.parametrize(("is_right", "status"), [(True, 204), (False, 460)])
+def test_libcurl_sends_the_checksum_of_a_file_behind_it(
+    server: Server, tmp_path: Path, is_right: bool, status: int
+) -> None:
+    source = random_file(tmp_path)
+    url = created(server, source.size)
+    digest = bytes.fromhex(source.digest) if is_right else bytes(32)
+    headers = ["Tus-Resumable: 1.0.0", "Upload-Offset: 0", "Content-Type: application/offset+octet-stream"]
+    headers.append("Trailer: Upload-Checksum")
+    trailer = f"Upload-Checksum: sha256 {b64encode(digest).decode()}"
+    assert send_file_with_trailer(url, headers, source.path, trailer) == status
+    if is_right:
+        assert_stored(server, url, source)
+    else:
+        assert server.offset(url) == 0
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 
 from tests.crash.tracing import (
     LINKS,
+    MAKES,
     OPENS,
     OTHER_SYNCS,
     RENAMES,
@@ -61,15 +62,38 @@ def create_part(server: TracedServer, body: bytes) -> str:
     return url
 
 
-def path_of_upload_killed_before_its_sync(tmp_path: Path, **headers: str) -> Path:
-    """The data file of an upload that has all its bytes, but neither is on the disk for sure nor was answered."""
-    with traced_server(tmp_path, fault="fdatasync:signal=SIGKILL") as server:
-        url = server.create(len(SMALL))
+def path_of_upload_killed_before_its_sync(tmp_path: Path, *, missing: int = 0, **headers: str) -> Path:
+    """The data file of an upload of which some bytes were neither made durable nor answered; `missing` are to come."""
+    with traced_server(tmp_path, "-durability", "each", fault="fdatasync:signal=SIGKILL") as server:
+        url = server.create(len(SMALL) + missing)
         with pytest.raises((ConnectionError, http.client.HTTPException)):
             server.patch(url, 0, SMALL, **headers)
         data = server.path_of(url)
     assert data.read_bytes() == SMALL
     return data
+
+
+# --- the directories ---
+
+
+@DURABLE
+def test_directories_that_were_made_are_on_the_disk_before_uploads_are_taken(tmp_path: Path, durability: str) -> None:
+    with traced_server(tmp_path, "-durability", durability) as server:
+        data = server.upload_dir
+        calls = server.calls()
+    ready = next(call.began for call in calls if call.name in WRITES and "You can now upload" in call.arguments)
+    state = data / ".tusd-py"
+    for directory in (data, state, *(path for path in state.iterdir() if path.is_dir())):
+        (made,) = (call.ended for call in calls if Step(MAKES, directory).matches(call))
+        synced = [call for call in calls if Step(SYNCS, directory.parent).matches(call)]
+        assert any(call.began > made and call.ended < ready for call in synced), directory
+
+
+def test_directories_that_are_there_are_not_synced_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        with traced_server(tmp_path) as server:
+            calls = server.calls()
+    assert not [call for call in calls if call.name in MAKES + SYNCS]
 
 
 # --- creation ---
@@ -354,3 +378,25 @@ def test_bytes_that_a_killed_process_left_are_on_the_disk_before_the_upload_is_s
         assert head.headers["upload-offset"] == head.headers["upload-length"]
         (look,) = server.requests()
     look.assert_order(first(SYNCS, data), first(SYNCS, data.parent))
+
+
+def test_with_durability_each_bytes_that_a_killed_process_left_are_on_the_disk_before_their_offset_is_said(
+    tmp_path: Path,
+) -> None:
+    data = path_of_upload_killed_before_its_sync(tmp_path, missing=5)
+    with traced_server(tmp_path, "-durability", "each") as server:
+        for _ in range(2):
+            assert server.offset(server.url + data.name) == len(SMALL)
+        look, look_again = server.requests()
+    look.assert_order(first(SYNCS, data), first(SYNCS, data.parent))
+    assert not [call for call in look_again.calls if call.name in SYNCS]
+
+
+def test_with_durability_each_a_look_at_bytes_of_this_process_syncs_nothing(tmp_path: Path) -> None:
+    with traced_server(tmp_path, "-durability", "each") as server:
+        url = server.create(10)
+        assert server.offset(url) == 0
+        assert server.patch(url, 0, b"hello").status == 204
+        assert server.offset(url) == 5
+        _, look, _, look_again = server.requests()
+    assert not [call for call in look.calls + look_again.calls if call.name in SYNCS]

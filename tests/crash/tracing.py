@@ -15,6 +15,7 @@ OPENS = ("open", "openat", "creat")
 WRITES = ("write", "writev", "pwrite64", "pwritev", "pwritev2", "copy_file_range", "sendfile", "splice")
 SENDS = ("write", "writev", "sendto", "sendmsg")
 SYNCS = ("fsync", "fdatasync")
+MAKES = ("mkdir", "mkdirat")
 LINKS = ("link", "linkat")
 RENAMES = ("rename", "renameat", "renameat2")
 UNLINKS = ("unlink", "unlinkat")
@@ -22,7 +23,7 @@ TRUNCATIONS = ("truncate", "ftruncate")
 OTHER_SYNCS = ("sync", "syncfs", "msync")
 WRITEBACK = ("sync_file_range",)
 
-_TRACED = OPENS + WRITES + SENDS + SYNCS + LINKS + RENAMES + UNLINKS + TRUNCATIONS + OTHER_SYNCS + WRITEBACK
+_TRACED = OPENS + WRITES + SENDS + SYNCS + MAKES + LINKS + RENAMES + UNLINKS + TRUNCATIONS + OTHER_SYNCS + WRITEBACK
 _CALL = re.compile(r"(\w+)\((.*)\)\s+= (-?\d+)")
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)")
 _UNFINISHED = "<unfinished ...>"

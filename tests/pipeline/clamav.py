@@ -36,7 +36,6 @@ _CONFIGURATION = (
     "LocalSocket {folder}/clamd.sock",
     "TCPAddr 127.0.0.1",
     "TCPSocket {port}",
-    "ConcurrentDatabaseReload no",
 )
 
 

@@ -189,7 +189,7 @@ def test_what_is_no_file_cannot_be_scanned(
         path.mkdir()
     elif content == "pipe":
         os.mkfifo(path)
-    with pytest.raises(OSError, match="not a regular file|No such file"):
+    with pytest.raises(OSError, match=r"not a regular file|No such file"):
         runner.run(Clamd(small.unix, threads).scan(str(path)))
 
 

@@ -9,8 +9,21 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.running import DEADLINE, Server, ServerStarter, eventually, has_size, is_readable, read_all, read_head
+from tests.running import (
+    CHUNK,
+    DEADLINE,
+    TUS,
+    Server,
+    ServerStarter,
+    eventually,
+    is_readable,
+    read_all,
+    read_head,
+    request_head,
+)
 from tests.web.test_core import patch_head
+
+MEBIBYTE = 1024 * 1024
 
 
 @pytest.mark.parametrize("coding", ["Content-Length: 5", "Transfer-Encoding: chunked"])
@@ -41,10 +54,21 @@ def test_an_upgrade_without_a_body_is_ignored(server: Server) -> None:
     assert answers.count(b"HTTP/1.1 200 ") == 2
 
 
-@pytest.mark.parametrize("size", [900_000, 1_040_000])
-def test_a_head_of_up_to_one_mebibyte_is_read(server: Server, size: int) -> None:
-    head = b"OPTIONS /files/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: " + b"x" * size + b"\r\n\r\n"
-    assert server.raw(head).startswith(b"HTTP/1.1 200 ")
+@pytest.mark.parametrize("size", [900_000, 1_040_000, 1_100_000, 2_000_000])
+def test_a_head_of_up_to_one_mebibyte_is_read_and_a_larger_one_refused(server: Server, size: int) -> None:
+    """As one header, and as hundreds of them."""
+    url = server.create(5)
+    fields = CHUNK | {"Upload-Offset": "0", "Upload-Length": "5", "Content-Length": "5"}
+    statuses = {"OPTIONS": 200, "POST": 201, "HEAD": 200, "GET": 200, "PATCH": 204, "DELETE": 204}
+    for more in ([("X", "x" * size)], [(f"X-{number}", "x" * (size // 500)) for number in range(499)]):
+        url = server.create(5)
+        for method, status in statuses.items():
+            path = urlsplit(server.url if method == "POST" else url).path
+            before = server.files()
+            answer = server.raw(request_head(method, path, [*fields.items(), *more]) + b"hello", until_closed=False)
+            expected = status if size < MEBIBYTE else 431
+            assert answer.startswith(b"HTTP/1.1 %d " % expected), (method, len(more))
+            assert expected != 431 or server.files() == before, (method, len(more))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +82,7 @@ def test_a_head_of_up_to_one_mebibyte_is_read(server: Server, size: int) -> None
     ids=["header", "target", "many", "endless"],
 )
 def test_a_larger_head_is_refused(server: Server, head: bytes) -> None:
-    assert server.raw(head).startswith(b"HTTP/1.1 431 ")
+    assert server.raw(head, until_closed=False).startswith(b"HTTP/1.1 431 ")
     assert server.request("OPTIONS").status == 200
 
 
@@ -70,14 +94,7 @@ def test_the_largest_head_can_be_set(start: ServerStarter) -> None:
 
 
 @pytest.mark.parametrize(
-    "request_",
-    [
-        b"nonsense\r\n\r\n",
-        b"PATCH /files/x HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-        b"PATCH /files/x HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"PATCH /files/x HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    ],
+    "request_", [b"nonsense\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"], ids=["words", "TLS"]
 )
 def test_what_is_no_http_is_refused(server: Server, request_: bytes) -> None:
     assert server.raw(request_).startswith(b"HTTP/1.1 400 ")
@@ -117,17 +134,24 @@ def test_a_head_that_comes_byte_by_byte_is_cut_off(start: ServerStarter) -> None
         assert time.monotonic() - began < DEADLINE / 2
 
 
-def test_a_slow_body_is_not_cut_off_while_bytes_come(start: ServerStarter) -> None:
+@pytest.mark.parametrize("coding", ["length", "chunked"])
+@pytest.mark.parametrize("method", ["PATCH", "POST"])
+def test_a_slow_body_is_not_cut_off_while_bytes_come(start: ServerStarter, method: str, coding: str) -> None:
     server = start("-network-timeout", "500ms")
-    url = server.create(20)
+    is_chunked = coding == "chunked"
+    framing = {"Transfer-Encoding": "chunked"} if is_chunked else {"Content-Length": "20"}
+    named = {"Upload-Offset": "0"} if method == "PATCH" else {"Upload-Length": "20"}
+    path = urlsplit(server.create(20) if method == "PATCH" else server.url).path
     with server.connection() as connection:
-        connection.sendall(patch_head(url, 0, 20))
-        for count in range(1, 21):
-            connection.sendall(b"x")
-            eventually(has_size(server.path_of(url), count))
-            is_answered = is_readable(connection, 0.06)
-            assert is_answered == (count == 20)
-    assert server.offset(url) == 20
+        connection.sendall(request_head(method, path, CHUNK | framing | named))
+        for _ in range(20):
+            assert not is_readable(connection, 0.06)
+            connection.sendall(b"1\r\nx\r\n" if is_chunked else b"x")
+        connection.sendall(b"0\r\n\r\n" if is_chunked else b"")
+        answer = read_head(connection)
+    assert answer.startswith(b"HTTP/1.1 204 " if method == "PATCH" else b"HTTP/1.1 201 ")
+    (info,) = server.upload_dir.glob("*.info")
+    assert server.request("GET", server.url + info.stem).body == b"x" * 20
 
 
 def _is_cut_off_after(connection: socket.socket, data: bytes) -> bool:
@@ -164,12 +188,22 @@ def test_the_connection_goes_on_after_a_large_body(server: Server, size: int) ->
 
 
 def test_a_client_that_closes_its_half_after_a_whole_request_is_answered(server: Server) -> None:
+    part = server.create(100_000, Upload_Concat="partial")
+    assert server.patch(part, 0, bytes(100_000)).status == 204
     for size in (5, 1_000_000):
         url = server.create(size)
-        with server.connection() as connection:
-            connection.sendall(patch_head(url, 0, size) + b"x" * size)
-            connection.shutdown(socket.SHUT_WR)
-            assert read_all(connection).startswith(b"HTTP/1.1 204 ")
+        path = urlsplit(url).path
+        concat = "final;" + " ".join([urlsplit(part).path] * 500)
+        requests = {
+            204: patch_head(url, 0, size) + b"x" * size,
+            200: request_head("HEAD", path, TUS),
+            201: request_head("POST", "/files/", TUS | {"Upload-Concat": concat, "Content-Length": "0"}),
+        }
+        for status, request in requests.items():
+            with server.connection() as connection:
+                connection.sendall(request)
+                connection.shutdown(socket.SHUT_WR)
+                assert read_all(connection).startswith(b"HTTP/1.1 %d " % status)
 
 
 def test_http_1_0_works(server: Server) -> None:
@@ -248,7 +282,7 @@ def test_many_offered_upgrades_in_a_row_are_answered(server: Server) -> None:
     ],
 )
 def test_a_head_that_cannot_be_served_is_refused(server: Server, fields: str, status: int) -> None:
-    answer = server.raw(f"PATCH /files/x HTTP/1.1\r\n{fields}\r\n\r\n".encode())
+    answer = server.raw(f"PATCH /files/x HTTP/1.1\r\n{fields}\r\n\r\n".encode(), until_closed=False)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
 
 

@@ -18,10 +18,13 @@ from tusd_py.core.records import FileRecord, Status, new_file_id, settled
 from tusd_py.core.threads import InThread
 from tusd_py.core.uploads import Upload
 from tusd_py.service import finishing as module
-from tusd_py.service.finishing import Finishing, edge_headers
+from tusd_py.service.finishing import Finishing
+from tusd_py.service.metrics import Metrics
+from tusd_py.service.settling import Settling, edge_headers
 from tusd_py.service.threads import Threads
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.filesystem import FilesystemStore
+from tusd_py.store.quarantine import Quarantine
 from tusd_py.store.records import RecordStore
 
 P = ParamSpec("P")
@@ -67,7 +70,19 @@ class Room:
         self, *, keeps_records: bool = True, concurrency: int = 2, in_thread: InThread | None = None
     ) -> Finishing:
         in_thread = in_thread or self.threads
-        return Finishing(self.store, self.records, in_thread, keeps_records=keeps_records, concurrency=concurrency)
+        metrics = Metrics()
+        quarantine = Quarantine(self.directory / ".tusd-py/quarantine", keep=True, durable=False, file_mode=0o664)
+        settling = Settling(self.store, self.records, quarantine, metrics, in_thread)
+        return Finishing(
+            self.store,
+            self.records,
+            quarantine,
+            settling,
+            metrics,
+            in_thread,
+            keeps_records=keeps_records,
+            concurrency=concurrency,
+        )
 
     def complete_upload(self, upload_id: str = "abc", content: bytes = CONTENT) -> Upload:
         self.store.create(Upload(upload_id, len(content), {"filename": "world.txt", "filetype": "text/plain"}))

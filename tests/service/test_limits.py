@@ -1,16 +1,11 @@
-"""Limits against abuse, and what a full disk does."""
+"""Limits against abuse."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.running import CHUNK, TUS, ServerStarter, eventually
-from tests.web.test_core import chunked
 from tests.web.test_creation import uploads_in
 
 
@@ -57,33 +52,3 @@ def test_unfinished_uploads_are_counted_again_after_a_restart(start: ServerStart
     server = start("-max-unfinished", "2", upload_dir=server.upload_dir)
     eventually(lambda: server.request("POST", headers=TUS | {"Upload-Length": "5"}).status == 503)
     assert len(uploads_in(server.upload_dir)) // 2 <= 4
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MiB, which needs the rights to mount one."""
-    directory = tmp_path / "small"
-    directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(directory)], check=True)
-    yield directory
-    subprocess.run(["umount", "--lazy", str(directory)], check=True)
-
-
-@pytest.mark.parametrize("coding", ["length", "chunked"])
-def test_a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_space(
-    start: ServerStarter, small_disk: Path, coding: str
-) -> None:
-    server = start(upload_dir=small_disk)
-    ballast = small_disk / ".ballast"
-    ballast.write_bytes(bytes(3 * 1024 * 1024))
-    url = server.create(2_000_000)
-    body = bytes(range(256)) * 7813
-    body = body[:2_000_000]
-    pieces = [body[start : start + 100_000] for start in range(0, len(body), 100_000)]
-    answer = server.patch(url, 0, body) if coding == "length" else chunked(server, url, 0, pieces)
-    assert (answer.status, answer.code) == (507, "ERR_DISK_FULL")
-    ballast.unlink()
-    offset = server.offset(url)
-    assert 0 < offset < 2_000_000
-    assert server.patch(url, offset, body[offset:]).status == 204
-    assert server.path_of(url).read_bytes() == body

@@ -6,55 +6,101 @@ import resource
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from hashlib import sha1
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.running import TUS, Server, ServerStarter, eventually
+from tests.running import CHUNK, TUS, Server, ServerStarter, eventually, read_head, request_head
+from tests.web.test_core import patch_head
 from tests.web.test_creation import uploads_in
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, which needs the rights to mount one."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(directory)], check=True)
-    yield directory
-    subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
 def test_a_directory_that_becomes_read_only_is_trouble_that_passes(start: ServerStarter, disk: Path) -> None:
     server = start(upload_dir=disk)
+    part = server.create(5, Upload_Concat="partial")
+    server.patch(part, 0, b"12345")
     url = server.create(11)
     server.patch(url, 0, b"hello")
+    deferred = server.create(None)
+    before = server.files()
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    created = server.request("POST", headers=TUS | {"Upload-Length": "5"})
-    appended = server.patch(url, 5, b" world")
+    refused = [
+        server.request("POST", headers=TUS | {"Upload-Length": "5"}),
+        server.request("POST", headers=CHUNK | {"Upload-Length": "5"}, body=b"hello"),
+        server.request("POST", headers=TUS | {"Upload-Concat": f"final;{part}"}),
+        server.patch(url, 5, b" world"),
+        server.patch(url, 5, b" world", Upload_Checksum=f"sha1 {b64encode(sha1(b' world').digest()).decode()}"),  # noqa: S324
+        server.patch(deferred, 0, b"", Upload_Length="5"),
+        server.request("DELETE", url, TUS),
+        server.request("DELETE", part, TUS),
+    ]
+    assert [(answer.status, answer.code) for answer in refused] == [(503, "ERR_STORE_UNAVAILABLE")] * 8
     looked_at = server.request("HEAD", url, TUS)
-    deleted = server.request("DELETE", url, TUS)
-    assert (created.status, appended.status, looked_at.status, deleted.status) == (503, 503, 423, 503)
-    assert all("retry-after" in answer.headers for answer in (created, appended, looked_at, deleted))
+    assert looked_at.status == 423
+    assert all("retry-after" in answer.headers for answer in (*refused, looked_at))
+    assert server.offset(part) == 5
     assert server.request("GET", url).body == b"hello"
     subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+    assert server.files() == before
     assert server.patch(url, 5, b" world").status == 204
     assert server.path_of(url).read_bytes() == b"hello world"
 
 
-def test_too_few_descriptors_refuse_clients_for_a_while_only(start: ServerStarter) -> None:
+def with_few_descriptors(start: ServerStarter) -> Server:
+    """A server that may have 64 of them."""
     server = start(wait=False)
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (64, 64))
     eventually(lambda: "You can now upload" in server.output())
     server.url = server.output().partition("upload files to: ")[2].split()[0]
+    return server
+
+
+def test_too_few_descriptors_refuse_clients_for_a_while_only(start: ServerStarter) -> None:
+    server = with_few_descriptors(start)
     url = server.create(11)
     with ExitStack() as connections:
         for _ in range(80):
             connections.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=5))
     eventually(lambda: _is_created(server))
     assert server.patch(url, 0, b"hello world").status == 204
+
+
+@pytest.mark.parametrize("size", [5, 400_000])
+def test_a_request_that_finds_no_descriptor_is_told_to_come_back(start: ServerStarter, size: int) -> None:
+    server = with_few_descriptors(start)
+    url = server.create(size)
+    path = urlsplit(url).path
+    before = server.files()
+    requests = {
+        "POST": request_head("POST", "/files/", TUS | {"Upload-Length": "5", "Content-Length": "0"}),
+        "DELETE": request_head("DELETE", path, TUS),
+        "HEAD": request_head("HEAD", path, TUS),
+        "GET": request_head("GET", path),
+        # The last, since a refused body ends its connection, which sets a descriptor free.
+        "PATCH": patch_head(url, 0, size) + bytes(size),
+    }
+    with ExitStack() as connections:
+        known = {method: connections.enter_context(server.connection()) for method in requests}
+        for connection in known.values():
+            connection.sendall(request_head("OPTIONS", "/files/"))
+            assert read_head(connection).startswith(b"HTTP/1.1 200 ")
+        for _ in range(80):
+            connections.enter_context(server.connection())
+        eventually(lambda: len(list(Path(f"/proc/{server.pid}/fd").iterdir())) == 64)
+        for method, request in requests.items():
+            known[method].sendall(request)
+            answer = read_head(known[method])
+            expected = 423 if method == "HEAD" else 503
+            assert answer.startswith(b"HTTP/1.1 %d " % expected), (method, answer)
+            assert b"\r\nretry-after: " in answer, method
+        assert server.files() == before
+    eventually(lambda: _is_created(server))
+    assert server.patch(url, 0, bytes(size)).status == 204
 
 
 def _is_created(server: Server) -> bool:

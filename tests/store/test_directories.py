@@ -45,6 +45,7 @@ def test_everything_that_is_missing_is_made_with_its_mode(tmp_path: Path) -> Non
         "chunks": 0o700,
         "pending": 0o700,
         "files": 0o700,
+        "hooks": 0o700,
         "public": 0o755,
     }
 

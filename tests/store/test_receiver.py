@@ -1,7 +1,6 @@
 import fcntl
 import hashlib
 import os
-import resource
 import select
 import socket
 import tempfile
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.store import largest_file
 from tusd_py.core import errors
 from tusd_py.core.body import Loan
 from tusd_py.core.errors import UploadError
@@ -191,15 +191,10 @@ def test_a_full_disk_is_said_and_nothing_counts_that_was_not_written() -> None:
 
 
 def test_a_disk_that_fills_up_keeps_the_bytes_that_found_room(tmp_path: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with (tmp_path / "data").open("w+b", buffering=0) as file:
         receiver = Receiver(file.fileno(), 0, 20_000, hold_back=False, digest=hashlib.sha256())
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-        try:
-            with pytest.raises(UploadError) as caught:
-                receiver.write(b"x" * 15_000)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        with largest_file(10_000), pytest.raises(UploadError) as caught:
+            receiver.write(b"x" * 15_000)
         assert caught.value.problem is errors.DISK_FULL
         assert receiver.position == os.fstat(file.fileno()).st_size == 10_000
         assert receiver.digest() == hashlib.sha256(b"x" * 10_000).digest()

@@ -1,16 +1,15 @@
 import hashlib
 import os
-import resource
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.store import largest_file, opened
 from tests.store.dying import outcomes_of_crashes
 from tusd_py.core import errors
 from tusd_py.core.chunks import Initiation, Session
@@ -52,26 +51,6 @@ def files_in(directory: Path) -> list[str]:
 
 def folder_of(directory: Path, upload_id: str = "abc") -> Path:
     return directory / ".tusd-py" / "chunks" / upload_id
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Files of this process cannot grow beyond `size` bytes, as on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def put(store: SessionStore, session: Session, number: int, content: bytes = CONTENT) -> bytes:

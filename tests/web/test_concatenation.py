@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.running import CHUNK, TUS, Answer, Server, ServerStarter, eventually
+from tests.running import CHUNK, DEADLINE, TUS, Answer, Server, ServerStarter, eventually, read_all, request_head
+from tests.tusd_directory import write_as_tusd
 from tests.web.test_creation import uploads_in
 
 
@@ -66,8 +69,23 @@ def test_metadata_of_parts_stays_with_them(server: Server) -> None:
 def test_a_part_may_come_several_times_and_in_several_finals(server: Server) -> None:
     one = part(server, b"ab")
     assert server.request("GET", final(server, f"{one} {one}").headers["location"]).body == b"abab"
+    assert server.request("GET", final(server, one).headers["location"]).body == b"ab"
     many = final(server, " ".join([urlsplit(one).path] * 1000))
     assert server.request("GET", many.headers["location"]).body == b"ab" * 1000
+
+
+def test_a_thousand_parts_become_one(server: Server) -> None:
+    paths = []
+    for number in range(1000):
+        write_as_tusd(server.upload_dir, f"part{number}", b"%04d" % number, Size=4, IsPartial=True)
+        paths.append(f"/files/part{number}")
+    url = final(server, " ".join(paths)).headers["location"]
+    assert server.request("GET", url).body == b"".join(b"%04d" % number for number in range(1000))
+    assert server.request("HEAD", url, TUS).headers["upload-concat"] == "final;" + " ".join(paths)
+    before = server.files()
+    for bad in ("/files/unknown", url):
+        assert final(server, " ".join([*paths[:999], bad])).status == 400
+    assert server.files() == before
 
 
 def test_a_final_lives_on_without_its_parts(server: Server) -> None:
@@ -168,18 +186,38 @@ def test_concatenation_can_be_switched_off(start: ServerStarter) -> None:
         assert (answer.status, answer.code) == (400, "ERR_CONCATENATION_UNSUPPORTED")
 
 
-def test_a_concatenation_that_nobody_waits_for_ends(server: Server) -> None:
+def in_the_making(server: Server, connection: socket.socket) -> list[str]:
+    """Ask for a final upload that takes a while, and wait until it is being made; what was there before."""
     one = server.create(0, Upload_Concat="partial")
     size = 64 * 1024 * 1024
     os.truncate(server.path_of(one), size)
     info = Path(f"{server.path_of(one)}.info")
     info.write_text(json.dumps(json.loads(info.read_text()) | {"Size": size}))
     before = uploads_in(server.upload_dir)
-    parts = " ".join([urlsplit(one).path] * 50)
+    concat = "final;" + " ".join([urlsplit(one).path] * 200)
+    connection.sendall(request_head("POST", "/files/", TUS | {"Upload-Concat": concat, "Content-Length": "0"}))
+    eventually(lambda: list(workspace(server).iterdir()))
+    return before
+
+
+def workspace(server: Server) -> Path:
+    return server.upload_dir / ".tusd-py" / "workspace"
+
+
+def test_a_concatenation_that_nobody_waits_for_ends(server: Server) -> None:
     with server.connection() as connection:
-        head = f"POST /files/ HTTP/1.1\r\nHost: a\r\nTus-Resumable: 1.0.0\r\nUpload-Concat: final;{parts}\r\n"
-        connection.sendall(f"{head}Content-Length: 0\r\n\r\n".encode())
-        workspace = server.upload_dir / ".tusd-py" / "workspace"
-        eventually(lambda: list(workspace.iterdir()))
-    eventually(lambda: not list(workspace.iterdir()))
+        before = in_the_making(server, connection)
+    eventually(lambda: not list(workspace(server).iterdir()))
+    assert uploads_in(server.upload_dir) == before
+
+
+def test_a_stop_ends_a_concatenation_and_leaves_nothing(server: Server) -> None:
+    with server.connection() as connection:
+        before = in_the_making(server, connection)
+        server.process.send_signal(signal.SIGTERM)
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"ERR_SERVER_SHUTDOWN" in answer
+    assert server.process.wait(DEADLINE) == 0
+    assert list(workspace(server).iterdir()) == []
     assert uploads_in(server.upload_dir) == before

@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from tests.running import TUS, Answer, Server, ServerStarter, eventually, has_size
+from tests.running import Answer, Server, ServerStarter, eventually, has_size
 from tests.web.test_core import patch_head
 
 
@@ -126,9 +126,3 @@ def test_downloads_do_not_disturb_an_upload_in_progress(server: Server) -> None:
 def test_downloads_can_be_switched_off(start: ServerStarter) -> None:
     server = start("-disable-download")
     assert get(server, server.create(0)).status == 405
-
-
-def test_an_upload_whose_bytes_were_moved_away_does_not_exist(server: Server) -> None:
-    url = stored(server)
-    server.path_of(url).unlink()
-    assert [server.request(method, url, TUS).status for method in ("GET", "HEAD", "DELETE")] == [404] * 3

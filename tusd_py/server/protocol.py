@@ -192,6 +192,8 @@ class UploadProtocol(HttpToolsProtocol):
         if self._is_refused or (self.parser.should_upgrade() and self._framing()):
             return
         self._is_in_head = True
+        if self._framing().startswith(b"Transfer-Encoding") and not self.parser.should_keep_alive():
+            self.cycle.keep_alive = False  # a trailer said `Connection: close`, and the parser reads nothing after it
         super().on_message_complete()
         if self.cycle.response_complete and not self.pipeline:
             self._await_head()

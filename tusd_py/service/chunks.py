@@ -200,15 +200,20 @@ class Chunks:
         return Status.ASSEMBLING if session.id in self._completing else Status.UPLOADING
 
     async def _status_without_session(self, upload_id: str) -> Progress:
-        upload = await self._uploads.find(upload_id)
-        if not upload.is_complete or upload.is_partial:
-            return Progress(upload_id, Status.UPLOADING, upload.metadata.get("ownerId") or OWNER, 0)
-        record = await self.record_of(upload_id)
+        record = await self._in_thread(self._known_record, upload_id)
+        if record is None:
+            upload = await self._uploads.find(upload_id)
+            if not upload.is_complete or upload.is_partial:
+                return Progress(upload_id, Status.UPLOADING, upload.metadata.get("ownerId") or OWNER, 0)
+            record = await self.record_of(upload_id)
         count = record.chunk_count or 0
         return Progress(upload_id, record.status, record.owner_id, count, tuple(range(count)), file_id=record.id)
 
     async def record_of(self, upload_id: str) -> FileRecord:
         """The file that a complete upload has become. Raises 404, and 409 for one that is not complete."""
+        record = await self._in_thread(self._known_record, upload_id)
+        if record is not None:
+            return record
         try:
             await self._find(upload_id)
         except UploadError as error:
@@ -218,6 +223,10 @@ class Chunks:
             raise UploadError(errors.FILE_NOT_READY, file_status=Status.UPLOADING.value)
         upload = await self._uploads.finished(upload_id)
         return await self._in_thread(self._records.load, upload.file_id or "")
+
+    def _known_record(self, upload_id: str) -> FileRecord | None:
+        file_id = self._store.file_id_of(upload_id)
+        return self._records.load(file_id) if file_id is not None and self._records.exists(file_id) else None
 
     async def _find(self, upload_id: str) -> Session:
         """Raises 404, and 410 once its time is over."""

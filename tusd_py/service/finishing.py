@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 
-from tusd_py.core import disposition
+from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
 from tusd_py.core.log_event import LogEvent
-from tusd_py.core.records import FileRecord, Status, new_file_id, record_of, settled
+from tusd_py.core.records import FileRecord, Status, new_file_id, record_of
 from tusd_py.core.threads import InThread
 from tusd_py.core.uploads import Upload
+from tusd_py.pipeline import TryLater
+from tusd_py.service.metrics import Metrics
+from tusd_py.service.settling import Settling
 from tusd_py.store.filesystem import FilesystemStore
+from tusd_py.store.quarantine import Quarantine
 from tusd_py.store.records import RecordStore
 
 log = logging.getLogger("tusd_py")
 
 RESCAN_INTERVAL = 60.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 300.0
+"""Seconds between tries of a file that has trouble."""
 
 
 class Finishing:
@@ -35,6 +42,9 @@ class Finishing:
         self,
         store: FilesystemStore,
         records: RecordStore,
+        quarantine: Quarantine,
+        settling: Settling,
+        metrics: Metrics,
         in_thread: InThread,
         *,
         keeps_records: bool = False,
@@ -43,10 +53,15 @@ class Finishing:
         self.keeps_records = keeps_records
         self._store = store
         self._records = records
+        self._quarantine = quarantine
+        self._settling = settling
+        self._metrics = metrics
         self._in_thread = in_thread
         self._concurrency = concurrency
         self._queue: asyncio.Queue[str] = asyncio.Queue()
         self._queued: set[str] = set()
+        self._attempts: dict[str, int] = {}
+        self._waiting: dict[str, list[asyncio.Event]] = {}
 
     # --- giving work, under the upload's hold and before the answer ---
 
@@ -68,6 +83,41 @@ class Finishing:
     async def forget(self, file_id: str) -> None:
         """Remove the record of an upload that is being removed, before its bytes go."""
         await self._in_thread(self._records.remove, file_id)
+        await self._in_thread(self._quarantine.discard, file_id)
+
+    async def explain_missing(self, upload_id: str) -> None:
+        """Raises 403 or 410 for an upload whose bytes are not where they were, because its file is settled so."""
+        file_id = await self._in_thread(self._store.file_id_of, upload_id)
+        if file_id is None or not await self._in_thread(self._records.exists, file_id):
+            return
+        record = await self._in_thread(self._records.load, file_id)
+        if record.status is Status.QUARANTINED:
+            raise UploadError(errors.FILE_QUARANTINED)
+        if record.status is Status.GONE:
+            raise UploadError(errors.FILE_GONE)
+
+    async def remove_remains(self, upload_id: str) -> bool:
+        """Remove an upload whose bytes are not where they were; whether there was anything of it."""
+        file_id = await self._in_thread(self._store.file_id_of, upload_id)
+        if file_id is None:
+            return False
+        await self.forget(file_id)
+        await self._in_thread(self._store.remove_description, upload_id)
+        return True
+
+    async def wait(self, file_id: str, seconds: float) -> None:
+        """Wait until this process settles the file, or until the time is over."""
+        event = asyncio.Event()
+        self._waiting.setdefault(file_id, []).append(event)
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            waiting = self._waiting.get(file_id, [])
+            if event in waiting:
+                waiting.remove(event)
+            if not waiting:
+                self._waiting.pop(file_id, None)
 
     # --- doing it ---
 
@@ -82,8 +132,12 @@ class Finishing:
 
     async def _rescan(self) -> None:
         try:
-            for file_id in await self._in_thread(self._records.pending_ids):
-                self._enqueue(file_id)
+            pending = await self._in_thread(self._records.pending_ids)
+            self._metrics.files_pending.set(len(pending))
+            self._metrics.oldest_pending.set(await self._in_thread(self._records.oldest_pending))
+            for file_id in pending:
+                if file_id not in self._attempts:  # what was tried has its own time
+                    self._enqueue(file_id)
         except UploadError as error:
             log.warning(LogEvent("FinishingError", error=str(error)))
 
@@ -98,33 +152,31 @@ class Finishing:
             self._queued.discard(file_id)
             try:
                 await self._process(file_id)
+            except TryLater as error:
+                self._try_again(file_id, str(error), error.delay)
             except UploadError as error:
-                log.warning(LogEvent("FinishingError", file=file_id, error=str(error)))  # the next rescan tries again
-            except Exception:
+                self._try_again(file_id, str(error), None)
+            except Exception as error:
                 log.exception(LogEvent("FinishingError", file=file_id))
+                self._try_again(file_id, type(error).__name__, None)
 
     async def _process(self, file_id: str) -> None:
         claim = await self._in_thread(self._records.claim, file_id)
         if claim is None:
             return  # done, removed, or in the hands of another process
         try:
-            record = settled(claim.record, Status.READY)
-            if not await self._in_thread(self._store.has_bytes, record.path, record.size):
-                record = settled(claim.record, Status.GONE)
-            if record.status is Status.READY:
-                await self._in_thread(self._records.publish, record, edge_headers(record))
-            else:
-                await self._in_thread(self._records.withdraw, file_id)
-            await self._in_thread(self._records.settle, record)
+            await self._settling.settle(claim.record)
         finally:
             claim.release()
-        log.info(LogEvent("FileSettled", file=file_id, status=record.status.value))
+        self._attempts.pop(file_id, None)
+        for event in self._waiting.pop(file_id, ()):
+            event.set()
 
-
-def edge_headers(record: FileRecord) -> dict[str, str]:
-    """What the bytes are to be served with, by us and by an edge."""
-    metadata = {"filetype": record.type, "filename": record.file_name}
-    return {
-        "type": disposition.content_type(metadata),
-        "disposition": disposition.content_disposition(metadata),
-    }
+    def _try_again(self, file_id: str, reason: str, delay: float | None) -> None:
+        """After `delay` seconds, or after more and more of them each time."""
+        attempts = self._attempts[file_id] = self._attempts.get(file_id, 0) + 1
+        if delay is None:
+            delay = min(FIRST_PAUSE * 2.0 ** min(attempts, 32), LONGEST_PAUSE)
+        delay *= random.uniform(0.75, 1.0)  # noqa: S311 -- so that not all come back at once
+        log.warning(LogEvent("FinishingError", file=file_id, error=reason, seconds=round(delay, 1)))
+        asyncio.get_running_loop().call_later(delay, self._enqueue, file_id)

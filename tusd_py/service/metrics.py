@@ -6,6 +6,7 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
+    Histogram,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
@@ -58,6 +59,19 @@ class Metrics:
         self._hook_errors = Counter(
             "tusd_hook_errors_total", "Hook errors by type.", ["hooktype"], registry=self._registry
         )
+        self._steps = Histogram(
+            "tusd_py_pipeline_step_seconds",
+            "Time of the steps that finished files go through.",
+            ["step", "outcome"],
+            buckets=(0.001, 0.01, 0.1, 1, 10, 100, 1000),
+            registry=self._registry,
+        )
+        self.files_pending = Gauge(
+            "tusd_py_pipeline_pending", "Finished files that are not settled.", registry=self._registry
+        )
+        self.oldest_pending = Gauge(
+            "tusd_py_pipeline_oldest_seconds", "Age of the oldest file that is not settled.", registry=self._registry
+        )
         self.connections_open = Gauge("tusd_connections_open", "Open connections.", registry=self._registry)
         ProcessCollector(registry=self._registry)
         for method in METHODS:
@@ -78,6 +92,9 @@ class Metrics:
 
     def count_hook_error(self, event: Event) -> None:
         self._hook_errors.labels(event.value).inc()
+
+    def observe_step(self, step: str, outcome: str, seconds: float) -> None:
+        self._steps.labels(step, outcome).observe(seconds)
 
     def exposition(self) -> bytes:
         """The metrics as text; four of tusd's counters lack the suffix that the library gives to every counter."""

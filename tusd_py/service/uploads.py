@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from tusd_py.core import errors, rules
 from tusd_py.core.body import Body
@@ -34,6 +35,8 @@ GRACE = 0.25
 """Seconds in which a request that is wanted away may still come to its end."""
 
 _REMEMBERED = 10_000
+
+T = TypeVar("T")
 
 
 def new_upload_id() -> str:
@@ -74,7 +77,7 @@ class Uploads:
         self._hooks = hooks
         self._draining = draining
         self._tombstones: OrderedDict[str, None] = OrderedDict()
-        self._settled: OrderedDict[str, None] = OrderedDict()
+        self._settled: OrderedDict[str, tuple[int | None, int]] = OrderedDict()
 
     # --- looking ---
 
@@ -85,6 +88,8 @@ class Uploads:
         except UploadError as error:
             if error.problem is errors.UPLOAD_NOT_FOUND and upload_id in self._tombstones:
                 raise UploadError(errors.UPLOAD_EXPIRED) from None
+            if error.problem is errors.UPLOAD_NOT_FOUND:
+                await self._finishing.explain_missing(upload_id)
             raise
         self._check_expiry(upload)
         return upload
@@ -92,22 +97,21 @@ class Uploads:
     async def head(self, upload_id: str) -> Upload:
         """The offset from which a client is to go on: whoever still writes is asked to stop first (tus core, HEAD).
 
-        That an upload is complete is said only when it is as durable as the policy promises, also for bytes that a
-        killed process has left.
+        What is said is as durable as the policy promises, also for bytes that a killed process has left.
         """
         if self._draining.has_begun:
             raise UploadError(errors.UPLOAD_LOCKED)
         upload = await self.find(upload_id)
-        if upload.is_complete and upload_id in self._settled:
+        if upload.is_complete and self._is_settled(upload):
             return upload
         try:
             async with self._hold(upload) as hold:
                 upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
                 self._check_expiry(upload)
-                if upload.is_complete:
-                    await self._in_thread(self._store.accept, upload, hold.descriptor, upload.offset, verified=False)
+                if not self._is_settled(upload):
+                    await self._in_thread(self._store.settle, upload, hold.descriptor)
                     upload = await self._finish(upload, was_complete=True)
-                    _remember(self._settled, upload_id)
+                    self._remember_settled(upload)
         except HookTrouble:
             raise UploadError(errors.UPLOAD_LOCKED) from None  # a client must not take it for finished, nor start anew
         except UploadError as error:
@@ -154,6 +158,7 @@ class Uploads:
         self._count_created(created, url_of(created.id))
         await self._hooks.after_create(created)
         created = await self._finish(created, was_complete=False)
+        self._remember_settled(created)
         if append is None:
             return created
         try:
@@ -185,7 +190,9 @@ class Uploads:
         self._unfinished.add()
         self._count_created(final, url_of(final.id))
         await self._hooks.after_create(final)
-        return await self._finish(final, was_complete=False)
+        final = await self._finish(final, was_complete=False)
+        self._remember_settled(final)
+        return final
 
     async def _find_part(self, part: str) -> Upload:
         try:
@@ -227,6 +234,7 @@ class Uploads:
             self._metrics.bytes_received.inc(receiver.position - receiver.start)
             log.info(LogEvent("ChunkWriteComplete", id=upload.id, bytesWritten=receiver.position - receiver.start))
             after = await self._finish(after, was_complete=writing.before.is_complete)
+            self._remember_settled(after)
         if ended_early is not None:
             if ended_early is interrupted:
                 self._metrics.lock_takeovers.inc()
@@ -240,7 +248,14 @@ class Uploads:
 
     async def terminate(self, upload_id: str) -> None:
         """Remove an upload, finished or not (tus termination); whoever writes it is asked to stop first."""
-        await self._remove(upload_id, asking=True)
+        try:
+            await self._remove(upload_id, asking=True)
+        except UploadError as error:
+            is_elsewhere = error.problem in (errors.FILE_QUARANTINED, errors.FILE_GONE)
+            if not (is_elsewhere and await self._finishing.remove_remains(upload_id)):
+                raise
+            self._metrics.uploads_terminated.inc()
+            log.info(LogEvent("UploadTerminated", id=upload_id))
 
     async def _remove(self, upload_id: str, *, asking: bool = False) -> None:
         upload = await self.find(upload_id)
@@ -287,7 +302,7 @@ class Uploads:
 
     def remember_expired(self, upload_id: str) -> None:
         """From now on the upload is answered with 410."""
-        _remember(self._tombstones, upload_id)
+        _remember(self._tombstones, upload_id, None)
 
     # --- what all of them do ---
 
@@ -346,20 +361,26 @@ class Uploads:
     def _check_expiry(self, upload: Upload) -> None:
         rules.check_expiry(upload, self._limits.expire_after, time.time())
 
+    def _is_settled(self, upload: Upload) -> bool:
+        """Whether this process knows that the upload, as it is, is durable as promised and, if complete, finished."""
+        return self._settled.get(upload.id) == (upload.size, upload.offset)
+
+    def _remember_settled(self, upload: Upload) -> None:
+        _remember(self._settled, upload.id, (upload.size, upload.offset))
+
     def _count_created(self, upload: Upload, url: str) -> None:
         self._metrics.uploads_created.inc()
         log.info(LogEvent("UploadCreated", id=upload.id, size=upload.size or 0, url=url))
 
     def _count_finished(self, upload: Upload) -> None:
         self._unfinished.remove()
-        _remember(self._settled, upload.id)
         self._metrics.uploads_finished.inc()
         log.info(LogEvent("UploadFinished", id=upload.id, size=upload.size))
 
 
-def _remember(ids: OrderedDict[str, None], upload_id: str) -> None:
+def _remember(ids: OrderedDict[str, T], upload_id: str, value: T) -> None:
     """Keep the newest ids of a kind; one that is forgotten costs a little work."""
-    ids[upload_id] = None
+    ids[upload_id] = value
     ids.move_to_end(upload_id)
     if len(ids) > _REMEMBERED:
         ids.popitem(last=False)

@@ -45,9 +45,6 @@ class State(Protocol):
         asked), and 404 if the file at `path` goes away. A killed process loses its holds at once.
         """
 
-    def is_held(self, key: str) -> bool:
-        """Whether this process holds the upload just now."""
-
     async def start(self) -> None:
         """Begin to hear what other processes want; does nothing the second time."""
 

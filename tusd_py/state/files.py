@@ -48,9 +48,6 @@ class FilesState:
         if self._is_started:
             self._messages.close()
 
-    def is_held(self, key: str) -> bool:
-        return key in self._holders
-
     @asynccontextmanager
     async def hold(
         self,

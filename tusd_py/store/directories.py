@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tusd_py.store.workspace import sync_directory
+
 STATE_SUBDIRECTORIES = {
     **dict.fromkeys(("workspace", "unverified", "run", "chunks", "pending", "files", "hooks"), 0o700),
     "public": 0o755,
@@ -16,8 +18,8 @@ class UnusableDirectory(Exception):
     """The server must not start on this directory; the text says why."""
 
 
-def prepare_directories(directory: Path, state_directory: Path, directory_mode: int) -> None:
-    """Make what is missing. Raises `UnusableDirectory`.
+def prepare_directories(directory: Path, state_directory: Path, directory_mode: int, *, durable: bool = True) -> None:
+    """Make what is missing, with `durable` so that the loss of power does not take it away. Raises `UnusableDirectory`.
 
     Files are published by links, so the state directory must be on the upload directory's file system; and a tusd
     that is alive on the directory knows nothing of our locks.
@@ -29,10 +31,12 @@ def prepare_directories(directory: Path, state_directory: Path, directory_mode: 
             "the name of the upload directory is not UTF-8, so it cannot stand in .info files"
         ) from None
     try:
-        os.makedirs(directory, directory_mode, exist_ok=True)
-        os.makedirs(state_directory, 0o711, exist_ok=True)
+        changed = _make(directory, directory_mode) | _make(state_directory, 0o711)
         for name, mode in STATE_SUBDIRECTORIES.items():
-            os.makedirs(state_directory / name, mode, exist_ok=True)
+            changed |= _make(state_directory / name, mode)
+        if durable:
+            for parent in changed:
+                sync_directory(parent)
     except OSError as error:
         raise UnusableDirectory(f"unable to create directory: {error}") from error
     if directory.stat().st_dev != state_directory.stat().st_dev:
@@ -40,6 +44,13 @@ def prepare_directories(directory: Path, state_directory: Path, directory_mode: 
             f"the state directory '{state_directory}' must be on the same file system as '{directory}'"
         )
     release_foreign_locks(directory)
+
+
+def _make(directory: Path, mode: int) -> set[Path]:
+    """Make a directory and what is missing above it; the directories that have a new name in them."""
+    missing = {path for path in (directory, *directory.parents) if not path.exists()}
+    os.makedirs(directory, mode, exist_ok=True)
+    return {path.parent for path in missing}
 
 
 def release_foreign_locks(directory: Path) -> None:

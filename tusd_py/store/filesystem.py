@@ -95,6 +95,18 @@ class FilesystemStore:
         with system_errors_translated():
             return os.open(upload.path, os.O_RDONLY)
 
+    def file_id_of(self, upload_id: str) -> str | None:
+        """Which file an upload has become, also when its bytes have been taken elsewhere; None if there is none."""
+        if not is_upload_id(upload_id):
+            return None
+        try:
+            with system_errors_translated():
+                return self._read_info(upload_id).file_id
+        except UploadError as error:
+            if error.problem is errors.UPLOAD_NOT_FOUND:
+                return None
+            raise
+
     def has_bytes(self, path: str, size: int) -> bool:
         """Whether a file is there with the size it is known to have."""
         with system_errors_translated():
@@ -254,9 +266,12 @@ class FilesystemStore:
         return digest.digest()
 
     def accept(self, upload: Upload, descriptor: int, offset: int, *, verified: bool) -> Upload:
-        """Let the bytes up to `offset` count, durable as the policy says; call it before the answer."""
+        """Let the bytes up to `offset` count, durable as the policy says; call it before the answer.
+
+        Raises 404 if the upload is no longer there, so that nobody is told that its bytes were kept.
+        """
         accepted = replace(upload, offset=offset, changed_at=time.time())
-        is_durable = self._durability == "each" or (self._durability == "finish" and accepted.is_complete)
+        is_durable = self._promises(accepted)
         with system_errors_translated():
             if is_durable:
                 os.fdatasync(descriptor)
@@ -266,7 +281,20 @@ class FilesystemStore:
                 self._unverified.remove(upload.id)
             if self._durability != "none" and accepted.is_complete:
                 self._sync_names(upload.id, Path(upload.path))
+            if not (os.fstat(descriptor).st_nlink and self._info_path(upload.id).exists()):
+                raise UploadError(errors.UPLOAD_NOT_FOUND)  # somebody took its files away meanwhile
         return accepted
+
+    def settle(self, upload: Upload, descriptor: int) -> None:
+        """Make what a killed process may have left as durable as the policy promises; call it before it is told."""
+        if self._promises(upload):
+            with system_errors_translated():
+                os.fdatasync(descriptor)
+                self._sync_names(upload.id, Path(upload.path))
+
+    def _promises(self, upload: Upload) -> bool:
+        """Whether the bytes that count are to survive the loss of power, by the policy."""
+        return self._durability == "each" or (self._durability == "finish" and upload.is_complete)
 
     def reject(self, upload: Upload, descriptor: int) -> None:
         """Throw away the bytes after the upload's offset, those of a body that failed its verification."""
@@ -279,6 +307,11 @@ class FilesystemStore:
         if self._durability != "none":
             os.fdatasync(descriptor)
         self._unverified.remove(upload_id)
+
+    def remove_description(self, upload_id: str) -> None:
+        """Remove what is left of an upload whose bytes have been taken elsewhere."""
+        with system_errors_translated():
+            self._info_path(upload_id).unlink(missing_ok=True)
 
     def remove(self, upload: Upload) -> None:
         """Remove an upload for good; after a crash it is whole, or gone at the next sweep."""

@@ -43,6 +43,11 @@ class Quarantine:
         with system_errors_translated():
             return self._path(file_id).exists()
 
+    def discard(self, file_id: str) -> None:
+        """Remove the bytes for good, if they are here."""
+        with system_errors_translated():
+            self._path(file_id).unlink(missing_ok=True)
+
     def take(self, record: FileRecord) -> None:
         """Take the bytes away from `record.path`; what has been taken, or is gone, is left at that."""
         source, target = Path(record.path), self._path(record.id)

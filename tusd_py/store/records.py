@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -78,6 +79,12 @@ class RecordStore:
             names = [path.name.removesuffix(_ENDING) for path in self._pending.iterdir()]
         return [name for name in names if is_file_id(name)]
 
+    def oldest_pending(self) -> float:
+        """The age in seconds of the record that has been pending longest; 0 if there is none."""
+        with system_errors_translated():
+            times = [entry.stat().st_ctime for entry in os.scandir(self._pending)]
+        return max(0.0, time.time() - min(times)) if times else 0.0
+
     def settled_ids(self) -> Iterator[str]:
         with system_errors_translated():
             for folder in sorted(self._settled.iterdir()):
@@ -107,6 +114,18 @@ class RecordStore:
                 raise
             os.close(descriptor)
             return None
+
+    def note(self, record: FileRecord) -> None:
+        """Write down what is known of a pending record by now, if it is pending still.
+
+        It is written over what was there, in one piece, since the file itself is what a claim is on.
+        """
+        path = self._pending_path(record.id)
+        with system_errors_translated(missing=errors.FILE_NOT_FOUND), open(path, "r+b", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            os.pwrite(file.fileno(), encode_record(record).ljust(size), 0)
+            if self._durable:
+                os.fsync(file.fileno())
 
     def settle(self, record: FileRecord) -> None:
         """Write down how a pending record ended. If it was removed meanwhile, nothing is left of it."""

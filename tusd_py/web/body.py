@@ -24,6 +24,9 @@ WORTH_WRITING = 64 * 1024
 GATHERING = 1.0
 """Bytes for which a worker thread is woken at once; fewer are gathered for so many seconds, while more are to come."""
 
+COMPLETION = 2.0
+"""Seconds for work without a body to come to its end when its client has sent all that it will ever send."""
+
 SMALL = 64 * 1024
 """Bytes of an unread body that a server may skip to keep the connection."""
 
@@ -160,13 +163,17 @@ class RequestBody:
         return has_read and not self._is_complete
 
     def watch(self) -> None:
-        """Request a stop when the client goes, for work that has no body to read."""
+        """Request a stop some time after the client has gone, for work that has no body to read.
+
+        One that has only ended its half of the connection looks the same, and waits for the answer.
+        """
         if self._reader is None:
             self._reader = asyncio.create_task(self._wait_for_disconnect())
 
     async def _wait_for_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        await asyncio.sleep(COMPLETION)
         self.stop_requested = True
 
     async def close(self) -> None:

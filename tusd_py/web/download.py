@@ -27,7 +27,7 @@ from tusd_py.core.records import FileRecord
 from tusd_py.core.threads import InThread
 from tusd_py.core.uploads import CHUNKS
 from tusd_py.service.files import Files
-from tusd_py.service.finishing import edge_headers
+from tusd_py.service.settling import edge_headers
 from tusd_py.service.uploads import Uploads
 from tusd_py.web.request import TusRequest
 
