@@ -28,10 +28,10 @@ def fields_of(answer: Answer) -> Json:
 
 @dataclass(frozen=True)
 class Source:
-    """A file to upload."""
+    """A file to upload; it is said to be plain text."""
 
     data: bytes
-    name: str = "source.zip"
+    name: str = "source.txt"
 
     @cached_property
     def digest(self) -> str:
@@ -42,7 +42,7 @@ class Source:
             {
                 "fileName": self.name,
                 "fileSize": len(self.data),
-                "contentType": "application/zip",
+                "contentType": "text/plain",
                 "checksum": self.digest,
             }
         ).encode()

@@ -42,7 +42,7 @@ class Modelled:
 
 
 def some_bytes(count: int, seed: int) -> bytes:
-    """Bytes that differ from place to place and from file to file, so that a mistaken place would show."""
+    """Text that differs from place to place and from file to file, so that a mistaken place would show."""
     return b"".join(sha256(b"%d %d" % (seed, number)).encode() for number in range(count // 64 + 1))[:count]
 
 
@@ -81,7 +81,7 @@ class Uploading(RuleBasedStateMachine):
             number = sorted(model.chunks)[wish % len(model.chunks)]
         data = upload.chunk(number)
         if way == "other bytes":
-            data = bytes(byte ^ 255 for byte in data[:16]) + data[16:]
+            data = bytes(byte ^ 1 for byte in data[:16]) + data[16:]
         elif way in {"short", "long"}:
             data = data[:-1] if way == "short" else data + b"!"
         digest = sha256(b"other") if way == "wrong digest" else sha256(data)

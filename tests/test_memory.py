@@ -128,7 +128,7 @@ def _initiate_zeros(server: Server, count: int) -> str:
     digest = hashlib.sha256()
     for _ in range(count):
         digest.update(bytes(CHUNK_SIZE))
-    announced = {"fileName": "zeros.zip", "contentType": "application/zip", "checksum": digest.hexdigest()}
+    announced = {"fileName": "zeros.txt", "contentType": "text/plain", "checksum": digest.hexdigest()}
     body = json.dumps(announced | {"fileSize": count * CHUNK_SIZE}).encode()
     answer = server.request("POST", "/api/uploads/initiate", body=body)
     assert (answer.status, fields_of(answer)["totalChunks"]) == (201, count)

@@ -17,10 +17,17 @@ from starlette.routing import BaseRoute, Route
 from tusd_py.core.chunks import CHUNK_UNIT, DEFAULT_TYPES
 from tusd_py.core.headers import media_type
 from tusd_py.core.links import LinkSigner
-from tusd_py.hooks.configured import HookKeywords, configured_backends, enabled_events, forgotten_headers
+from tusd_py.hooks.configured import (
+    HookKeywords,
+    configured_backends,
+    configured_webhook,
+    enabled_events,
+    forgotten_headers,
+)
 from tusd_py.hooks.delivery import Delivery
+from tusd_py.pipeline.configured import PipelineKeywords, configured_pipeline
 from tusd_py.service.appending import Limits
-from tusd_py.service.background import BackgroundWork
+from tusd_py.service.background import BackgroundWork, Task
 from tusd_py.service.chunks import ChunkLimits, Chunks
 from tusd_py.service.draining import Draining
 from tusd_py.service.expiry import Sweeper
@@ -28,7 +35,8 @@ from tusd_py.service.files import Files, LinkTimes
 from tusd_py.service.finishing import Finishing
 from tusd_py.service.hooks import HookOptions, Hooks
 from tusd_py.service.metrics import Metrics
-from tusd_py.service.settling import Settling
+from tusd_py.service.settling import Settling, Steps
+from tusd_py.service.telling import Telling
 from tusd_py.service.threads import Threads
 from tusd_py.service.unfinished import Unfinished
 from tusd_py.service.uploads import Uploads
@@ -58,6 +66,10 @@ FILE_THREADS = 8
 BODY_THREADS = 16
 COPY_THREADS = 2
 """Bodies and downloads have threads of their own, and so have concatenations: what takes long keeps no HEAD waiting."""
+
+
+class MoreKeywords(HookKeywords, PipelineKeywords, total=False):
+    """What `create_app` takes beside its own keywords."""
 
 
 def create_app(  # noqa: PLR0915 -- a list of what is made of what
@@ -103,14 +115,15 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     metrics_path: str | None = None,
     health_path: str | None = None,
     show_greeting: bool | None = None,
-    **hook_keywords: Unpack[HookKeywords],
+    **more: Unpack[MoreKeywords],
 ) -> Starlette:
     """Make the application that serves uploads at `base_path`.
 
     Each keyword is the command-line flag of its name; sizes are in bytes, times in seconds, and 0 means no limit. The
     last three belong to a server of its own and are off by default: leave them off in an application that is mounted
     in another, and join `tusd_py.lifespan` to the lifespan of the outer one, else background work starts with the
-    first request. `HookKeywords` are the flags about hooks.
+    first request. `HookKeywords` and `PipelineKeywords` are the flags about hooks, and about
+    what happens to finished files.
 
     An empty `api_path` switches the JSON API off. `allowed_types` are media types; without them chunk uploads are held
     to a list of their own, and tus uploads to none.
@@ -162,21 +175,61 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         max_unfinished=max_unfinished,
         strict=compat == "spec",
     )
-    backends = configured_backends(hook_keywords)
-    hook_options = HookOptions(enabled_events(hook_keywords), hook_keywords.get("progress_hooks_interval", 1.0))
+    is_durable = durability != "none"
+    chunk_types = _media_types(DEFAULT_TYPES if allowed_types is None else allowed_types)
+    pipeline = configured_pipeline(
+        more,
+        state_directory / "thumbnails",
+        copy_threads,
+        tus_types=tus_types,
+        chunk_types=chunk_types,
+        has_chunks=bool(api_path),
+        durable=is_durable,
+    )
+    only_ready = bool(tus_types) or pipeline.scan is not None
+    backends = configured_backends(more)
+    hook_options = HookOptions(
+        enabled_events(more),
+        more.get("progress_hooks_interval", 1.0),
+        finish_when_ready=pipeline.scan is not None and more.get("post_finish_after_scan", True),
+        forget_headers=forgotten_headers(more),
+    )
     delivery = Delivery(
         state_directory / "hooks",
         backends,
         file_threads,
-        forget_headers=forgotten_headers(hook_keywords),
-        durable=durability != "none",
+        forget_headers=forgotten_headers(more),
+        durable=is_durable,
     )
+    webhook = configured_webhook(more.get("webhook_url", ""), more.get("webhook_secret_file", ""))
+    webhooks = Delivery(state_directory / "hooks" / "webhook", webhook, file_threads, durable=is_durable)
     hooks = Hooks(backends, hook_options, delivery.add, store.info_path, metrics, file_threads)
     records = RecordStore(state_directory, durable=durability != "none")
     quarantine = Quarantine(
-        state_directory / "quarantine", keep=True, durable=durability != "none", file_mode=file_perms
+        state_directory / "quarantine",
+        keep=more.get("infected", "keep") == "keep",
+        durable=is_durable,
+        file_mode=file_perms,
     )
-    settling = Settling(store, records, quarantine, metrics, file_threads)
+    files = Files(store, records, LinkSigner(signing_keys), LinkTimes(signed_url_ttl, signed_url_max_ttl), file_threads)
+    telling = Telling(
+        store,
+        files,
+        hooks,
+        webhooks.add if webhook else None,
+        file_threads,
+        public_url=more.get("public_url", ""),
+        base_path=base_path,
+    )
+    settling = Settling(
+        store,
+        records,
+        quarantine,
+        metrics,
+        file_threads,
+        steps=Steps(pipeline.tus_steps, pipeline.chunk_steps),
+        tell=telling,
+    )
     finishing = Finishing(
         store,
         records,
@@ -184,10 +237,11 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         settling,
         metrics,
         file_threads,
-        keeps_records=downloads == "signed" or bool(tus_types) or hooks.wants_finish,
+        thumbnails=pipeline.thumbnails,
+        request_to_keep=hooks.request_to_keep,
+        keeps_records=downloads == "signed" or bool(pipeline.tus_steps) or bool(webhook) or hooks.wants_files,
         concurrency=pipeline_concurrency,
     )
-    files = Files(store, records, LinkSigner(signing_keys), LinkTimes(signed_url_ttl, signed_url_max_ttl), file_threads)
     threads = (file_threads, body_threads, copy_threads)
     unfinished, draining = Unfinished(max_unfinished), Draining()
     uploads = Uploads(store, state, metrics, limits, unfinished, finishing, hooks, draining, *threads)
@@ -220,8 +274,9 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         expire_after=min(filter(None, (limits.expire_after, chunk_expire_after)), default=0.0),
         look_at_uploads=bool(limits.expire_after or limits.max_unfinished),
     )
-    tasks = (sweeper.run, finishing.run, files.run, partial(delivery.run, hooks.invoke))
-    work = BackgroundWork(state, draining, tasks, hooks.close, threads)
+    tasks: list[Task] = [sweeper.run, finishing.run, files.run, partial(delivery.run, hooks.invoke), webhooks.run]
+    closers = [hooks.close, pipeline.close, *(each.close for each in webhook)]
+    work = BackgroundWork(state, draining, tasks, closers, threads)
 
     context = Context(
         cors=Cors(
@@ -260,7 +315,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         upload_handlers["DELETE"] = handlers.terminate
     if has_downloads:
         options = DownloadOptions(
-            only_links=downloads == "signed", only_ready=bool(tus_types), accel_redirect=accel_redirect
+            only_links=downloads == "signed", only_ready=only_ready, accel_redirect=accel_redirect
         )
         sending = Downloads(uploads, files, options, body_threads)
         upload_handlers["GET"] = sending.get
@@ -272,7 +327,8 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
             api_path=api_path,
             base_path=base_path,
             max_size=chunk_max_size,
-            allowed_types=_media_types(DEFAULT_TYPES if allowed_types is None else allowed_types),
+            allowed_types=chunk_types,
+            detection_problem=pipeline.detection_problem,
             has_downloads=has_downloads,
             needs_key_to_mint=downloads == "signed",
         ),

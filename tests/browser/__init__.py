@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import os
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +12,6 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlencode
 
 from playwright.sync_api import BrowserContext, Error, Locator, Request, expect
 
@@ -22,6 +23,9 @@ SLOW = 10 * MIB
 
 PART = 8 * MIB
 """So many stored bytes are the middle of an upload."""
+
+
+PAGE = Path(__file__).parent / "page"
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -42,20 +46,31 @@ def serving(directory: Path) -> Iterator[str]:
             thread.join()
 
 
-class Tab:
-    """A tab with Uppy's Dashboard, which uploads to `server`; `requests` are those that the page sent there."""
+def bundle(script: Path, packages: Path, directory: Path) -> None:
+    """Make a page of a script in `directory`; what it imports is installed in `packages`."""
+    assert shutil.which("node"), "these tests need node (20 or newer)"
+    esbuild = packages / "node_modules" / ".bin" / "esbuild"
+    assert esbuild.is_file(), f"run 'npm ci' in {packages} first"
+    shutil.copy(PAGE / "index.html", directory)
+    command = [str(esbuild), str(script), "--bundle", "--format=esm", "--log-level=warning"]
+    variables = {**os.environ, "NODE_PATH": str(packages / "node_modules")}
+    subprocess.run([*command, f"--outfile={directory}/bundle.js"], env=variables, check=True, timeout=60)
 
-    def __init__(self, context: BrowserContext, origin: str, server: Server, **tus: Any) -> None:
+
+class Tab:
+    """A tab with Uppy's Dashboard, at `address`; `requests` are those that the page sent to URLs below `endpoint`."""
+
+    def __init__(self, context: BrowserContext, address: str, endpoint: str) -> None:
         self.page = context.new_page()
         self.page.set_default_timeout(DEADLINE * 1000)
         self.requests: list[Request] = []
         self.errors: list[Error] = []
-        self._endpoint = server.url
+        self._endpoint = endpoint
         self._devtools = context.new_cdp_session(self.page)
         self._devtools.send("Network.enable")
         self.page.on("pageerror", self._keep_error)
         self.page.on("request", self._keep_request)
-        self.page.goto(f"{origin}/?{urlencode({'tus': json.dumps({'endpoint': server.url, **tus})})}")
+        self.page.goto(address)
 
     def _keep_error(self, error: Error) -> None:
         self.errors.append(error)

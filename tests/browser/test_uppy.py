@@ -2,60 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+from playwright.sync_api import BrowserContext, expect
 
-from tests.browser import PART, Tab, serving
+from tests.browser import PAGE, PART, Tab, bundle, serving
 from tests.clients import MIB, Source, assert_downloads, assert_stored, digest_of, random_file, stored_bytes
-from tests.running import DEADLINE, TUS, Server, ServerStarter
+from tests.running import TUS, Server, ServerStarter
 
-PAGE = Path(__file__).parent / "page"
-BROWSER_FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 FEW = MIB
 """More bytes than this may not be lost, and so sent again, when an upload is interrupted."""
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Ends with this module: as long as it runs there is an event loop in this thread."""
-    executable = shutil.which("chromium")
-    assert executable, "these tests need Debian's package chromium"
-    expect.set_options(timeout=DEADLINE * 1000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=BROWSER_FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the page is."""
-    assert shutil.which("node"), "these tests need node (20 or newer)"
-    esbuild = PAGE / "node_modules" / ".bin" / "esbuild"
-    assert esbuild.is_file(), f"run 'npm ci' in {PAGE} first"
     directory = tmp_path_factory.mktemp("page")
-    shutil.copy(PAGE / "index.html", directory)
-    bundling = [str(esbuild), "page.js", "--bundle", "--format=esm", "--log-level=warning"]
-    subprocess.run([*bundling, f"--outfile={directory}/bundle.js"], cwd=PAGE, check=True, timeout=60)
+    bundle(PAGE / "page.js", PAGE, directory)
     with serving(directory) as origin:
         yield origin
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser without a history."""
-    with browser.new_context() as context:
-        yield context
 
 
 @pytest.fixture
@@ -63,10 +36,16 @@ def source(tmp_path: Path) -> Source:
     return random_file(tmp_path, name="größe 1.bin")
 
 
+def tus_tab(context: BrowserContext, origin: str, server: Server, **options: Any) -> Tab:
+    """A tab that uploads to the server by tus, with options of @uppy/tus."""
+    tus = json.dumps({"endpoint": server.url, **options})
+    return Tab(context, f"{origin}/?{urlencode({'tus': tus})}", server.url)
+
+
 def test_uppy_uploads_from_a_page_of_another_origin(
     context: BrowserContext, origin: str, server: Server, source: Source, tmp_path: Path
 ) -> None:
-    tab = Tab(context, origin, server)
+    tab = tus_tab(context, origin, server)
     url = tab.begin(source)
     tab.finish()
     expect(tab.page.get_by_text("Upload complete")).to_be_visible()
@@ -80,7 +59,7 @@ def test_uppy_uploads_from_a_page_of_another_origin(
 def test_uppy_links_to_the_download_of_a_complete_file(
     context: BrowserContext, origin: str, server: Server, source: Source
 ) -> None:
-    tab = Tab(context, origin, server)
+    tab = tus_tab(context, origin, server)
     url = tab.begin(source)
     tab.finish()
     with tab.page.expect_download() as download:
@@ -93,7 +72,7 @@ def test_uppy_links_to_the_download_of_a_complete_file(
 def test_uppy_goes_on_at_the_offset_after_a_pause(
     context: BrowserContext, origin: str, server: Server, source: Source
 ) -> None:
-    tab = Tab(context, origin, server)
+    tab = tus_tab(context, origin, server)
     url = tab.begin_slowly(server, source)
     tab.press("Pause")
     expect(tab.status("Paused")).to_be_visible()
@@ -113,7 +92,7 @@ def test_uppy_goes_on_at_the_offset_after_a_pause(
 def test_uppy_goes_on_at_the_offset_after_the_page_was_reloaded(
     context: BrowserContext, origin: str, server: Server, source: Source
 ) -> None:
-    tab = Tab(context, origin, server)
+    tab = tus_tab(context, origin, server)
     url = tab.begin_slowly(server, source)
     sent = tab.sent()
     tab.page.reload()
@@ -142,7 +121,7 @@ def test_uppy_sends_cookies_only_when_told_to(
 ) -> None:
     server = start("-cors-allow-credentials")
     context.add_cookies([{"name": "session", "value": "secret", "url": server.url}])
-    tab = Tab(context, origin, server, withCredentials=with_credentials)
+    tab = tus_tab(context, origin, server, withCredentials=with_credentials)
     url = tab.begin(source)
     tab.finish()
     assert tab.methods() == ["POST", "PATCH"]
@@ -153,7 +132,7 @@ def test_uppy_sends_cookies_only_when_told_to(
 def test_uppy_cannot_send_cookies_to_a_server_that_does_not_allow_credentials(
     context: BrowserContext, origin: str, server: Server, source: Source
 ) -> None:
-    tab = Tab(context, origin, server, withCredentials=True, retryDelays=[])
+    tab = tus_tab(context, origin, server, withCredentials=True, retryDelays=[])
     tab.add(source)
     tab.press("Upload 1 file")
     expect(tab.status("Upload failed")).to_be_visible()
@@ -163,7 +142,7 @@ def test_uppy_cannot_send_cookies_to_a_server_that_does_not_allow_credentials(
 def test_uppy_deletes_an_upload_that_is_cancelled_in_the_middle(
     context: BrowserContext, origin: str, server: Server, source: Source
 ) -> None:
-    tab = Tab(context, origin, server)
+    tab = tus_tab(context, origin, server)
     url = tab.begin_slowly(server, source)
     with tab.page.expect_response(lambda response: response.request.method == "DELETE") as deleted:
         tab.page.get_by_title("Cancel", exact=True).click()
@@ -178,7 +157,7 @@ def test_uppy_finishes_by_itself_after_the_server_was_killed_and_started_again(
     context: BrowserContext, origin: str, start: ServerStarter, source: Source
 ) -> None:
     server = start()
-    tab = Tab(context, origin, server)
+    tab = tus_tab(context, origin, server)
     url = tab.begin_slowly(server, source)
     sent = tab.sent()
     server.kill()

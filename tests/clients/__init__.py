@@ -23,8 +23,13 @@ class Source:
     digest: str
 
 
-def random_file(directory: Path, size: int = SIZE, name: str = "source.bin") -> Source:
-    data = os.urandom(size)
+ZIP = b"PK\x03\x04\x14\0\0\0\x08\0"
+"""What a ZIP archive begins with."""
+
+
+def random_file(directory: Path, size: int = SIZE, name: str = "source.bin", start: bytes = b"") -> Source:
+    """A file of random bytes but for those at its `start`."""
+    data = (start + os.urandom(size))[:size]
     path = directory / name
     path.write_bytes(data)
     return Source(path, size, hashlib.sha256(data).hexdigest())

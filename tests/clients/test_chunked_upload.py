@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients import MIB, Source, random_file
+from tests.clients import MIB, ZIP, Source, random_file
 from tests.running import Server, ServerStarter, eventually
 
 SMALL_CHUNKS = ("-chunk-size", "65536")
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def source(tmp_path: Path) -> Source:
-    return random_file(tmp_path, name="größe 1.zip")
+    return random_file(tmp_path, name="größe 1.zip", start=ZIP)
 
 
 def command(server: Server, source: Source, *arguments: str) -> list[str]:
@@ -164,7 +164,7 @@ def begun_and_noted(server: Server, source: Source) -> bytes:
 def test_a_file_that_has_changed_is_uploaded_anew(start: ServerStarter, source: Source) -> None:
     server = start(*SMALL_CHUNKS)
     begun_and_noted(server, source)
-    data = os.urandom(2 * MIB)
+    data = ZIP + os.urandom(2 * MIB)
     source.path.write_bytes(data)
     changed = Source(source.path, len(data), hashlib.sha256(data).hexdigest())
     client = run(server, changed)

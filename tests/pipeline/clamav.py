@@ -27,7 +27,14 @@ ALERTS = ("AlertEncrypted yes", "AlertExceedsMax yes")
 MIB = 1024 * 1024
 
 SMALL = (*ALERTS, "StreamMaxLength 4M", "MaxFileSize 8M", "MaxScanSize 8M")
-LARGE = (*ALERTS, "StreamMaxLength 400M", "MaxFileSize 2000M", "MaxScanSize 2000M")
+LARGE = (
+    *ALERTS,
+    "StreamMaxLength 2000M",
+    "MaxFileSize 2000M",
+    "MaxScanSize 2000M",
+    "MaxScanTime 240000",
+)
+"""What the README says to set."""
 
 _CONFIGURATION = (
     "Foreground yes",

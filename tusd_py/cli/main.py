@@ -41,6 +41,11 @@ _APP_FLAGS = (
 )
 """The flags that are keywords of `create_app`."""
 
+_PIPELINE_FLAGS = (
+    *("detect", "clamd", "scan_max_size", "scan_trust_limits", "scan_unscannable", "infected"),
+    *("post_finish_after_scan", "thumbnails", "webhook_url", "webhook_secret_file", "public_url"),
+)
+
 _HOOK_FLAGS = (
     *("hooks_enabled_events", "progress_hooks_interval", "hooks_dir", "hooks_timeout", "hooks_python"),
     *("hooks_http", "hooks_http_forward_headers", "hooks_http_retry", "hooks_http_backoff", "hooks_http_timeout"),
@@ -149,7 +154,7 @@ def _listening(flags: Mapping[str, Any]) -> Iterator[tuple[socket.socket, str]]:
 
 
 def _build(flags: Mapping[str, Any], metrics_path: str | None) -> Starlette:
-    keywords = {name: flags[name] for name in (*_APP_FLAGS, *_HOOK_FLAGS)}
+    keywords = {name: flags[name] for name in (*_APP_FLAGS, *_PIPELINE_FLAGS, *_HOOK_FLAGS)}
     types = flags["allowed_types"]
     try:
         return create_app(

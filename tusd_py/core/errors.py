@@ -89,6 +89,9 @@ CHUNKS_MISSING = Problem("ERR_CHUNKS_MISSING", 409, "not all chunks are here")
 NOT_CHUNKED = Problem("ERR_NOT_CHUNKED", 409, "this upload is not in chunks: use the tus protocol")
 UPLOAD_COMPLETE = Problem("ERR_UPLOAD_COMPLETE", 409, "the upload is complete")
 UPLOAD_FAILED = Problem("ERR_UPLOAD_FAILED", 409, "the upload has failed")
+DETECTION_UNAVAILABLE = Problem(
+    "ERR_DETECTION_UNAVAILABLE", 503, "the server cannot detect the types of files at the moment", retry_after=60
+)
 FILE_NOT_FOUND = Problem("ERR_FILE_NOT_FOUND", 404, "file not found")
 FILE_NOT_READY = Problem("ERR_FILE_NOT_READY", 409, "the file is not ready")
 FILE_QUARANTINED = Problem("ERR_FILE_QUARANTINED", 403, "the file is quarantined")

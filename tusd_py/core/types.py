@@ -49,14 +49,14 @@ ALIASES = {
     "video/avi": "video/x-msvideo",
     "inode/x-empty": EMPTY,
 }
-"""Names of one and the same format, and the one that is used here; Windows says x-zip-compressed where others say zip."""
+"""Names of the same format, and the one that is used here: Windows says x-zip-compressed where others say zip."""
 
 # In the lists below a star stands for any characters.
 
 _TEXT = (
     *("text/*", "message/*", "*+xml", "*+json"),
-    *("application/json", "application/x-ndjson", "application/x-subrip", "application/pgp-*", "application/postscript"),
-    *("application/x-wine-extension-ini", "application/vnd.font-fontforge-sfd", "application/x-setupscript"),
+    *("application/json", "application/x-ndjson", "application/x-subrip", "application/pgp-*"),
+    *("application/postscript", "application/x-wine-extension-ini", "application/x-setupscript"),
     # What ordinary text is taken for when its first letters are SP, PA, P1, P5, MATLAB, MAC, or a figure and blanks.
     *("application/vnd.hp-hpgl", "image/x-portable-*", "application/x-matlab-data", "audio/x-ape", "biosig/*"),
     *("image/x-unknown", "audio/x-unknown"),
@@ -88,8 +88,9 @@ _HEIF = ("image/heic", "image/heif", "image/heic-sequence", "image/heif-sequence
 _PROGRAMS = (
     *("application/x-executable", "application/x-pie-executable", "application/x-sharedlib", "application/x-object"),
     *("application/x-dosexec", "application/vnd.microsoft.portable-executable", "application/x-mach-binary"),
-    *("application/x-msdownload", "application/x-elf", "application/x-msdos-program", "application/x-ms-dos-executable"),
-    *("application/x-java-applet", "application/java-vm", "application/x-ms-shortcut", "application/x-coredump"),
+    *("application/x-msdownload", "application/x-msdos-program", "application/x-ms-dos-executable"),
+    *("application/x-elf", "application/x-coredump", "application/x-ms-shortcut"),
+    *("application/x-java-applet", "application/java-vm"),
 )
 
 _ACCEPTED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (

@@ -7,7 +7,6 @@ from typing import Any, TypedDict
 
 from tusd_py.core.hook_events import DEFAULT_EVENTS, FILE_EVENTS, Event
 from tusd_py.hooks import Backend
-from tusd_py.hooks.http import HttpBackend
 from tusd_py.hooks.programs import ProgramsBackend
 from tusd_py.hooks.python import PythonBackend
 
@@ -63,6 +62,8 @@ def configured_backends(hooks: HookKeywords) -> list[Backend]:
     if directory := hooks.get("hooks_dir"):
         backends.append(ProgramsBackend(directory, timeout=hooks.get("hooks_timeout", 60.0)))
     if endpoint := hooks.get("hooks_http"):
+        from tusd_py.hooks.http import HttpBackend  # noqa: PLC0415 -- its library takes long to load
+
         secret_file = hooks.get("hooks_http_secret_file")
         backends.append(
             HttpBackend(
@@ -81,6 +82,15 @@ def configured_backends(hooks: HookKeywords) -> list[Backend]:
     if (python := hooks.get("hooks_python")) not in (None, ""):
         backends.append(PythonBackend(python))
     return backends
+
+
+def configured_webhook(url: str, secret_file: str) -> list[Backend]:
+    """The webhook, if there is to be one. Raises ValueError."""
+    if not url:
+        return []
+    from tusd_py.hooks.webhook import WebhookBackend  # noqa: PLC0415 -- its library takes long to load
+
+    return [WebhookBackend(url, secret=_secret(secret_file) if secret_file else None)]
 
 
 def _grpc_backend(target: str, hooks: HookKeywords) -> Backend:

@@ -21,6 +21,9 @@ from tusd_py.core.threads import InThread
 from tusd_py.pipeline import TryLater
 from tusd_py.pipeline.child_main import LENGTHS
 
+RETRY_DELAY = 10.0
+"""Seconds until another process is tried where the system had no room for one."""
+
 _MAIN = Path(__file__).with_name("child_main.py")
 _PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "MAGIC")
 
@@ -39,15 +42,14 @@ class Limits:
 
 
 class ChildFailed(Exception):
-    """The child did not do its job on this file; the text says why. `signal` is what ended it, if a signal did.
+    """The child did not do its job on this file; the text says why.
 
-    `timed_out` tells a child that was too slow, maybe for no fault of the file.
+    `may_pass` tells what need not be the fault of the file: a child that was killed, could not begin, or waited.
     """
 
-    def __init__(self, reason: str, *, timed_out: bool = False, by_signal: int = 0) -> None:
+    def __init__(self, reason: str, *, may_pass: bool = False) -> None:
         super().__init__(reason)
-        self.timed_out = timed_out
-        self.signal = by_signal
+        self.may_pass = may_pass
 
 
 class Child:
@@ -79,10 +81,10 @@ class Child:
             raise self._failure(await self.end()) from None
         except TimeoutError:
             await self.end()
-            raise ChildFailed(f"it was not done after {self._limits.seconds:g} s", timed_out=True) from None
+            raise ChildFailed(f"it was not done after {self._limits.seconds:g} s", may_pass=True) from None
         except OSError as error:
             await self.end()
-            raise TryLater(f"no child process: {error}") from error
+            raise TryLater(f"no child process: {error}", delay=RETRY_DELAY) from error
         except BaseException:
             await self.end()
             raise
@@ -100,7 +102,7 @@ class Child:
         return await self._in_thread(process.wait)
 
     def _start(self) -> None:
-        # -S and -P: modules are found where this process finds them, and nowhere else. The environment may hold secrets.
+        # Modules are found where this process finds them, and nowhere else. The environment may hold secrets.
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         ours, theirs = socket.socketpair()
@@ -109,7 +111,7 @@ class Child:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and files
                     self._command,
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     env=environment,
@@ -145,10 +147,9 @@ class Child:
         return bytes(data)
 
     def _failure(self, status: int | None) -> ChildFailed:
-        number = -status if status is not None and status < 0 else 0
-        if number == signal.SIGXCPU:
-            return ChildFailed(f"it took more than {self._limits.cpu_seconds} s of processor time", by_signal=number)
-        if number == signal.SIGALRM:
-            return ChildFailed(f"it was not done after {self._limits.seconds:g} s", timed_out=True, by_signal=number)
-        name = signal.Signals(number).name if number else f"status {status}"
-        return ChildFailed(f"the process ended with {name}", by_signal=number)
+        if status is None or status >= 0:
+            return ChildFailed(f"the process ended with status {status}", may_pass=True)
+        number = signal.Signals(-status)
+        if number is signal.SIGXCPU:
+            return ChildFailed(f"it took more than {self._limits.cpu_seconds} s of processor time")
+        return ChildFailed(f"the process ended with {number.name}", may_pass=number is signal.SIGKILL)

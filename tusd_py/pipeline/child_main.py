@@ -20,6 +20,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 LENGTHS = struct.Struct(">II")
@@ -31,6 +32,8 @@ Job = Callable[..., tuple[dict[str, Any], bytes]]
 
 def main(path: str, options: str) -> None:
     os.nice(19)
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # where memory runs out, this process has to go before the server
     # The parent ends this process when it has stopped; a signal to all of its group must not do so before.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

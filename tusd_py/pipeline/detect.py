@@ -25,10 +25,12 @@ from tusd_py.pipeline.child import Child, ChildFailed, Limits
 LOOKED_AT = 1024 * 1024
 """Bytes at the beginning of a file that libmagic sees."""
 
+RETRY_DELAY = 30.0
+"""Seconds until a file tries again whether libmagic has been installed."""
+
 LIMITS = Limits(memory=512 * 1024 * 1024, cpu_seconds=10, seconds=60.0, answer=64 * 1024)
 
 _JOB = Path(__file__).with_name("detect_job.py")
-_TRIES = 2
 
 
 def libmagic_problem() -> str | None:
@@ -47,48 +49,25 @@ def libmagic_problem() -> str | None:
     return None
 
 
-class Detect:
-    """Sets `detected_type`, and quarantines what contradicts its claim or is not allowed.
+class Detector:
+    """libmagic in a child process, which is started with the first file; for any number of callers, one at a time."""
 
-    tus uploads are held to `tus_types`, uploads in chunks to `chunk_types`; an empty list allows everything.
-    """
-
-    name = "detect"
-
-    def __init__(
-        self,
-        in_thread: InThread,
-        *,
-        tus_types: Collection[str] = (),
-        chunk_types: Collection[str] = (),
-        limits: Limits = LIMITS,
-    ) -> None:
+    def __init__(self, in_thread: InThread, *, limits: Limits = LIMITS) -> None:
         self._in_thread = in_thread
-        self._tus_types = frozenset(tus_types)
-        self._chunk_types = frozenset(chunk_types)
         self._child = Child(_JOB, {"head": LOOKED_AT}, limits, in_thread)
         self._turn = asyncio.Lock()
 
-    async def run(self, record: FileRecord) -> FileRecord:
-        """See `Step`. A file on which the detector dies, or works without end, is quarantined too."""
-        try:
-            detected = await self._detect(record.path)
-        except ChildFailed as error:
-            return settled(record, Status.QUARANTINED, f"type: the detector failed on the file: {error}")
-        record = replace(record, detected_type=detected)
-        allowed_types = self._tus_types if record.chunk_count is None else self._chunk_types
-        reason = judge(record.content_type, detected, allowed_types)
-        return record if reason is None else settled(record, Status.QUARANTINED, f"type: {reason}")
+    async def detect(self, path: str) -> str:
+        """The media type of a file, in lower case.
 
-    async def close(self) -> None:
-        """End the child process."""
-        async with self._turn:
-            await self._child.end()
-
-    async def _detect(self, path: str) -> str:
+        Raises FileNotFoundError, `ChildFailed` for a file that the detector does not survive, and `TryLater` for
+        trouble that need not be the file's fault.
+        """
         with ExitStack() as opened:
             try:
                 descriptor, head = await self._in_thread(_open, path, opened)
+            except FileNotFoundError:
+                raise
             except OSError as error:
                 raise TryLater(f"the file cannot be read: {error.strerror}") from error
             if not head:
@@ -97,15 +76,46 @@ class Detect:
                 answer = await self._ask(descriptor)
         return refined(media_type(answer), head)
 
+    async def close(self) -> None:
+        """End the child process."""
+        async with self._turn:
+            await self._child.end()
+
     async def _ask(self, descriptor: int) -> str:
-        """Raises `ChildFailed` for what is the file's own fault, `TryLater` for what may be the machine's."""
-        for _ in range(_TRIES):
-            try:
-                answer, _body = await self._child.ask(descriptor)
-            except ChildFailed as error:
-                ...
-            kind = answer.get("type")
-        return ""
+        try:
+            answer, _body = await self._child.ask(descriptor)
+        except ChildFailed as error:
+            if not error.may_pass:
+                raise
+            if problem := await self._in_thread(libmagic_problem):
+                raise TryLater(problem, delay=RETRY_DELAY) from error
+            raise TryLater(f"the detector failed: {error}") from error
+        return str(answer.get("type"))
+
+
+class Detect:
+    """The step. It sets `detected_type`, and quarantines what contradicts its claim or is not one of `allowed_types`.
+
+    An empty list allows everything.
+    """
+
+    name = "detect"
+
+    def __init__(self, detector: Detector, allowed_types: Collection[str] = ()) -> None:
+        self._detector = detector
+        self._allowed_types = frozenset(allowed_types)
+
+    async def run(self, record: FileRecord) -> FileRecord:
+        """See `Step`. A file on which the detector dies, or works without end, is quarantined too."""
+        try:
+            detected = await self._detector.detect(record.path)
+        except FileNotFoundError:
+            return settled(record, Status.GONE)
+        except ChildFailed as error:
+            return settled(record, Status.QUARANTINED, f"type: the detector failed on the file: {error}")
+        record = replace(record, detected_type=detected)
+        reason = judge(record.content_type, detected, self._allowed_types)
+        return record if reason is None else settled(record, Status.QUARANTINED, f"type: {reason}")
 
 
 def _open(path: str, opened: ExitStack) -> tuple[int, bytes]:

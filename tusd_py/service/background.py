@@ -9,6 +9,8 @@ from tusd_py.service.draining import Draining
 from tusd_py.service.threads import Threads
 from tusd_py.state import State
 
+Task = Callable[[], Coroutine[None, None, None]]
+
 
 class BackgroundWork:
     """What runs beside the requests: messages between processes, sweeps, and what finished uploads need."""
@@ -17,14 +19,14 @@ class BackgroundWork:
         self,
         state: State,
         draining: Draining,
-        tasks: Sequence[Callable[[], Coroutine[None, None, None]]],
-        close_hooks: Callable[[], Awaitable[None]],
+        tasks: Sequence[Task],
+        closers: Sequence[Callable[[], Awaitable[None]]],
         threads: Sequence[Threads],
     ) -> None:
         self._state = state
         self._draining = draining
         self._tasks = tasks
-        self._close_hooks = close_hooks
+        self._closers = closers
         self._threads = threads
         self._running: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -51,6 +53,7 @@ class BackgroundWork:
         await asyncio.gather(*self._running, return_exceptions=True)
         if self._loop is not None:
             await self._state.close()
-            await self._close_hooks()
+            for close in self._closers:
+                await close()
         for threads in self._threads:
             threads.close()

@@ -10,14 +10,18 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable
+from dataclasses import replace
 
 from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
+from tusd_py.core.hook_events import HttpRequest
 from tusd_py.core.log_event import LogEvent
 from tusd_py.core.records import FileRecord, Status, new_file_id, record_of
 from tusd_py.core.threads import InThread
 from tusd_py.core.uploads import Upload
 from tusd_py.pipeline import TryLater
+from tusd_py.pipeline.thumbnail import Thumbnails
 from tusd_py.service.metrics import Metrics
 from tusd_py.service.settling import Settling
 from tusd_py.store.filesystem import FilesystemStore
@@ -47,10 +51,14 @@ class Finishing:
         metrics: Metrics,
         in_thread: InThread,
         *,
+        thumbnails: Thumbnails | None = None,
+        request_to_keep: Callable[[], HttpRequest | None] = lambda: None,
         keeps_records: bool = False,
         concurrency: int = 2,
     ) -> None:
         self.keeps_records = keeps_records
+        self._thumbnails = thumbnails
+        self._request_to_keep = request_to_keep
         self._store = store
         self._records = records
         self._quarantine = quarantine
@@ -77,6 +85,7 @@ class Finishing:
         return upload.file_id is not None and await self._in_thread(self._records.exists, upload.file_id)
 
     async def add(self, record: FileRecord) -> None:
+        record = replace(record, request=self._request_to_keep())
         await self._in_thread(self._records.add, record)
         self._enqueue(record.id)
 
@@ -84,6 +93,8 @@ class Finishing:
         """Remove the record of an upload that is being removed, before its bytes go."""
         await self._in_thread(self._records.remove, file_id)
         await self._in_thread(self._quarantine.discard, file_id)
+        if self._thumbnails is not None:
+            await self._in_thread(self._thumbnails.remove, file_id)
 
     async def explain_missing(self, upload_id: str) -> None:
         """Raises 403 or 410 for an upload whose bytes are not where they were, because its file is settled so."""

@@ -7,13 +7,14 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from tusd_py.core.body import Body
 from tusd_py.core.errors import INTERNAL_SERVER_ERROR, Problem, UploadError
 from tusd_py.core.hook_events import (
+    FILE_EVENTS,
     NO_REQUEST,
     REFUSALS,
     Access,
@@ -25,12 +26,14 @@ from tusd_py.core.hook_events import (
     HttpRequest,
     HttpResponse,
     current_exchange,
+    without_headers,
 )
 from tusd_py.core.ids import is_upload_id
 from tusd_py.core.log_event import LogEvent
 from tusd_py.core.threads import InThread
 from tusd_py.core.uploads import Upload
 from tusd_py.hooks import Backend
+from tusd_py.hooks.forwarding import CREDENTIALS
 from tusd_py.service.access_cache import AccessCache
 from tusd_py.service.metrics import Metrics
 from tusd_py.store.receiver import Receiver
@@ -49,10 +52,16 @@ class HookTrouble(UploadError):
 
 @dataclass(frozen=True, slots=True)
 class HookOptions:
-    """Which `events` there are receivers for, and the seconds between two reports of progress."""
+    """Which `events` there are receivers for, and the seconds between two reports of progress.
+
+    With `finish_when_ready`, post-finish waits until the file has gone through all steps; the request that it tells of
+    is kept without `forget_headers` and those that carry credentials.
+    """
 
     events: frozenset[Event] = frozenset()
     progress_interval: float = 1.0
+    finish_when_ready: bool = False
+    forget_headers: Sequence[str] = ()
 
 
 class Hooks:
@@ -73,7 +82,9 @@ class Hooks:
         in_thread: InThread,
     ) -> None:
         self._backends = backends
-        self._events: Collection[Event] = options.events if backends else ()
+        self._events = options.events if backends else frozenset()
+        self._finish_when_ready = options.finish_when_ready
+        self._forget = CREDENTIALS | {name.lower() for name in options.forget_headers}
         self._interval = options.progress_interval if options.progress_interval > 0 else 1.0
         self._deliver = deliver
         self._info_path = info_path
@@ -86,9 +97,9 @@ class Hooks:
         return bool(self._events)
 
     @property
-    def wants_finish(self) -> bool:
-        """Whether somebody is told, or asked, when an upload is finished."""
-        return Event.PRE_FINISH in self._events or Event.POST_FINISH in self._events
+    def wants_files(self) -> bool:
+        """Whether somebody is told, or asked, when an upload is finished, or what has become of it."""
+        return bool(self._events & ({Event.PRE_FINISH, Event.POST_FINISH} | FILE_EVENTS))
 
     async def close(self) -> None:
         for backend in self._backends:
@@ -137,7 +148,23 @@ class Hooks:
 
     async def after_finish(self, upload: Upload) -> None:
         """May come twice for one upload after a crash; the call's id is the same then."""
-        await self._tell(Event.POST_FINISH, upload, f"{upload.file_id or _new_id()}.{Event.POST_FINISH}")
+        if not self._finish_when_ready:
+            await self._tell(Event.POST_FINISH, upload, f"{upload.file_id or _new_id()}.{Event.POST_FINISH}")
+
+    async def after_ready(self, upload: Upload, request: HttpRequest) -> None:
+        """The upload is a ready file; `request` is the one that finished it."""
+        if self._finish_when_ready:
+            await self._tell(Event.POST_FINISH, upload, f"{upload.file_id}.{Event.POST_FINISH}", request=request)
+
+    async def after_settling(self, event: Event, upload: Upload, call_id: str, file: Mapping[str, object]) -> None:
+        await self._tell(event, upload, call_id, request=NO_REQUEST, file=file)
+
+    def request_to_keep(self) -> HttpRequest | None:
+        """The request that is being answered, where a hook will be told of it only later."""
+        if not (self._finish_when_ready and Event.POST_FINISH in self._events):
+            return None
+        call = HookCall("", Event.POST_FINISH, Upload("", 0), _request())
+        return without_headers(call, self._forget).request
 
     async def after_terminate(self, upload: Upload) -> None:
         await self._tell(Event.POST_TERMINATE, upload, _new_id())
@@ -195,9 +222,18 @@ class Hooks:
             answers.append(answer)
         return answers
 
-    async def _tell(self, event: Event, upload: Upload, call_id: str) -> None:
+    async def _tell(
+        self,
+        event: Event,
+        upload: Upload,
+        call_id: str,
+        *,
+        request: HttpRequest | None = None,
+        file: Mapping[str, object] | None = None,
+    ) -> None:
         if event in self._events:
-            await self._in_thread(self._deliver, self._call(event, upload, call_id))
+            call = self._call(event, upload, call_id)
+            await self._in_thread(self._deliver, replace(call, request=request or call.request, file=file))
 
     async def invoke(self, backend: Backend, call: HookCall) -> HookAnswer:
         """Call one back end, seen by metrics and log; for who delivers what has been put on disk."""

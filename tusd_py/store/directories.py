@@ -8,7 +8,9 @@ from pathlib import Path
 from tusd_py.store.workspace import sync_directory
 
 STATE_SUBDIRECTORIES = {
-    **dict.fromkeys(("workspace", "unverified", "run", "chunks", "pending", "files", "hooks"), 0o700),
+    **dict.fromkeys(
+        ("workspace", "unverified", "run", "chunks", "pending", "files", "hooks", "quarantine", "thumbnails"), 0o700
+    ),
     "public": 0o755,
 }
 """What is in the state directory, with its modes; a server at the edge may read what is public."""

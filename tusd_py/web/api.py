@@ -51,6 +51,7 @@ class ApiOptions:
     base_path: str
     max_size: int
     allowed_types: frozenset[str]
+    detection_problem: str = ""
     has_downloads: bool = True
     needs_key_to_mint: bool = False
 
@@ -93,6 +94,8 @@ class Api:
         )
 
     async def initiate(self, request: ApiRequest) -> Response:
+        if self._options.detection_problem:
+            raise UploadError(errors.DETECTION_UNAVAILABLE)
         body = await _json_body(request.body)
         options = self._options
         announced = parse_initiation(body, allowed_types=options.allowed_types, max_size=options.max_size)
