@@ -211,7 +211,8 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         durable=is_durable,
         file_mode=file_perms,
     )
-    files = Files(store, records, LinkSigner(signing_keys), LinkTimes(signed_url_ttl, signed_url_max_ttl), file_threads)
+    link_times = LinkTimes(signed_url_ttl, signed_url_max_ttl)
+    files = Files(store, records, LinkSigner(signing_keys), link_times, file_threads, pipeline.thumbnails)
     telling = Telling(
         store,
         files,
@@ -323,6 +324,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     api = Api(
         chunks,
         files,
+        finishing.wait,
         ApiOptions(
             api_path=api_path,
             base_path=base_path,
@@ -337,7 +339,11 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     if metrics_path:
         routes.append(Route(metrics_path, metrics_page(metrics), methods=["GET"]))
     if health_path:
-        routes.append(Route(health_path, health_page(partial(file_threads, store.check_space)), methods=["GET"]))
+        routes.append(
+            Route(
+                health_path, health_page(partial(file_threads, store.check_space), pipeline.troubles), methods=["GET"]
+            )
+        )
     if api_path:
         api_context = replace(context, cors=context.cors.for_api())
         routes.append(TreeRoute(api_path + "/", ApiEndpoint(api.routes, api_keys=api_keys, context=api_context)))
@@ -352,6 +358,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     app.router.redirect_slashes = False
     app.state.tusd_py = work
     app.state.metrics = metrics
+    app.state.prove = pipeline.prove
     app.state.extensions = handlers.discover(can_deliver_trailers=True)["tus-extension"]
     return app
 

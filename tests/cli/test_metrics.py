@@ -20,7 +20,8 @@ TYPES = {
     "tusd_hook_errors_total": "counter",
     "process_cpu_seconds_total": "counter",
 }
-HOOK_TYPES = "pre-create post-create post-receive pre-finish post-finish pre-terminate post-terminate".split()
+POST_HOOKS = ("post-create", "post-receive", "post-finish", "post-terminate")
+HOOK_TYPES = ("pre-create", "pre-finish", "pre-terminate", *POST_HOOKS)
 
 
 @pytest.fixture(scope="module")

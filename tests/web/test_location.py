@@ -68,7 +68,7 @@ def test_behind_a_proxy_its_headers_count_as_with_tusd(proxied: Server, headers:
 
 @pytest.mark.parametrize(
     ("networks", "is_believed"),
-    [("10.0.0.0/8", False), ("10.0.0.0/8, 127.0.0.1", True), ("127.0.0.0/8", True), ("::1", False)],
+    [("10.0.0.0/8,::1", False), ("10.0.0.0/8, 127.0.0.1", True)],
 )
 def test_with_trusted_proxies_only_their_headers_count(start: ServerStarter, networks: str, is_believed: bool) -> None:
     server = start("-host", "::", "-trusted-proxies", networks)
@@ -110,11 +110,16 @@ def test_networks_hold_what_is_in_them(
     assert proxies.trusts_peer_of({"client": client, "server": server}) is is_trusted
 
 
-@pytest.mark.parametrize("networks", ["10.0.0.1/8", "proxy.example", "10.0.0.0/33"])
-def test_what_is_no_network_ends_the_start(start: ServerStarter, networks: str) -> None:
-    server = start("-trusted-proxies", networks, wait=False)
+@pytest.mark.parametrize("network", ["proxy.example", "10.0.0.0/33", ""])
+def test_what_is_no_network_is_said(network: str) -> None:
+    with pytest.raises(ValueError, match=network):
+        Proxies(trusted=[network])
+
+
+def test_what_is_no_network_ends_the_start(start: ServerStarter) -> None:
+    server = start("-trusted-proxies", "10.0.0.1/8", wait=False)
     assert server.process.wait(DEADLINE) == 1
-    assert networks in server.output()
+    assert "10.0.0.1/8" in server.output()
 
 
 # --- paths instead ---
@@ -128,12 +133,12 @@ def test_a_relative_location_has_no_host_and_serves_as_any_other(start: ServerSt
     assert server.request("HEAD", location, TUS).status == 200
 
 
-@pytest.mark.parametrize("origin", ["", "http://127.0.0.1", "https://a.name.that.only.clients.know"])
-def test_parts_may_be_named_with_any_host_then(start: ServerStarter, origin: str) -> None:
+def test_parts_may_be_named_with_any_host_then(start: ServerStarter) -> None:
     server = start("-relative-location")
     one, two = (server.create(0, Upload_Concat="partial") for _ in range(2))
-    final = server.request("POST", headers=TUS | {"Upload-Concat": f"final;{origin}{one} {origin}{two}"})
-    assert final.status == 201
-    assert final.headers["location"].startswith("/files/")
-    other = server.request("POST", headers=TUS | {"Upload-Concat": f"final;{origin}/elsewhere/x"})
-    assert other.status == 400
+    for origin in ("", "http://127.0.0.1", "https://a.name.that.only.clients.know"):
+        final = server.request("POST", headers=TUS | {"Upload-Concat": f"final;{origin}{one} {origin}{two}"})
+        assert final.status == 201
+        assert final.headers["location"].startswith("/files/")
+        other = server.request("POST", headers=TUS | {"Upload-Concat": f"final;{origin}/elsewhere/x"})
+        assert other.status == 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
@@ -16,10 +17,13 @@ from starlette.applications import Starlette
 from tusd_py.app import create_app
 from tusd_py.cli import configuration
 from tusd_py.cli.combinations import has_tls, refusals, warnings
+from tusd_py.cli.file_commands import COMMANDS, Refused, run_file_command
 from tusd_py.cli.flags import FlagError, HelpWanted, parse_flags, usage
 from tusd_py.cli.logs import configure_logging
 from tusd_py.cli.operator import Operator
 from tusd_py.cli.table import FLAGS
+from tusd_py.core.errors import UploadError
+from tusd_py.pipeline.scan import UnsafeScanner
 from tusd_py.server.listening import CannotListen, address_of, listen_on_path, listen_on_port, take_inherited_socket
 from tusd_py.server.serving import Timeouts, raise_descriptor_limit, serve
 from tusd_py.server.tls import Certificates, UnusableCertificate
@@ -61,8 +65,10 @@ class Fatal(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server; the exit status is tusd's: 0 after a stop, 1 if it cannot run, 2 for a bad command line."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = words[:2] if words and words[0] in COMMANDS else []
     try:
-        command_line = parse_flags(sys.argv[1:] if arguments is None else arguments, os.environ)
+        command_line = parse_flags(words[len(command) :], os.environ)
     except HelpWanted:
         print(usage("tusd-py"), file=sys.stderr)
         return 0
@@ -79,10 +85,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     operator = Operator(is_json=flags["log_format"] == "json", is_shown=flags["show_startup_logs"])
     try:
+        if command:
+            return _run_file_command(command, flags, operator)
         _serve(flags, operator)
     except Fatal as error:
         operator.complain(str(error))
         return 1
+    return 0
+
+
+def _run_file_command(command: Sequence[str], flags: Mapping[str, Any], operator: Operator) -> int:
+    if len(command) < 2:
+        raise Fatal(f"tusd-py {command[0]} needs the id of a file")
+    try:
+        operator.say(run_file_command(command[0], command[1], flags))
+    except (Refused, UploadError) as error:
+        raise Fatal(f"tusd-py {command[0]} {command[1]}: {error}") from error
     return 0
 
 
@@ -96,6 +114,10 @@ def _serve(flags: Mapping[str, Any], operator: Operator) -> None:
     certificates = _certificates(flags)
     metrics_path = flags["metrics_path"] if flags["expose_metrics"] else None
     app = _build(flags, metrics_path)
+    try:
+        asyncio.run(app.state.prove())
+    except UnsafeScanner as error:
+        raise Fatal(str(error)) from error
     for line in configuration.storage_and_hooks(flags, app.state.extensions):
         operator.announce(line)
     with _listening(flags) as (listener, place):

@@ -8,11 +8,18 @@ RESERVED_ENDINGS = (".info", ".lock", ".stop")
 LONGEST = 1024
 
 _FILE_ID = re.compile(r"f_[0-9a-f]{32}")
+_FILE_PATH = re.compile(r"(f_[0-9a-f]{32})(?:/thumbnail/([0-9]{1,5}))?")
 
 
 def is_file_id(text: str) -> bool:
     """Whether this has the form of a file id: `f_` and 128 bits in lower-case hex. It gives no access by itself."""
     return _FILE_ID.fullmatch(text) is not None
+
+
+def split_file_path(path: str) -> tuple[str, str]:
+    """The file id, and the size where it is a thumbnail that is named (`<file id>/thumbnail/<size>`); else empty."""
+    match = _FILE_PATH.fullmatch(path)
+    return (match[1], match[2] or "") if match else ("", "")
 
 
 def is_upload_id(upload_id: str) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
 
 from tusd_py.core.threads import InThread
-from tusd_py.pipeline import Step
+from tusd_py.pipeline import Step, TryLater
 from tusd_py.pipeline.clamd import STREAM_LIMIT, Clamd
 from tusd_py.pipeline.detect import Detect, Detector, libmagic_problem
 from tusd_py.pipeline.scan import Scan
@@ -47,6 +48,17 @@ class Pipeline:
     thumbnails: Thumbnails | None
     detection_problem: str
     close: Callable[[], Awaitable[None]]
+
+    async def prove(self) -> None:
+        """Raises `UnsafeScanner`; one that cannot be reached is a warning, since files wait for it."""
+        if self.scan is not None:
+            with suppress(TryLater):
+                await self.scan.prove()
+
+    def troubles(self) -> dict[str, str]:
+        """What is in the way of finished files, by part."""
+        parts = {"detection": self.detection_problem, "scanner": self.scan.trouble if self.scan is not None else ""}
+        return {name: trouble for name, trouble in parts.items() if trouble}
 
 
 def configured_pipeline(

@@ -8,6 +8,7 @@ import os
 import time
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 from tusd_py.core import errors
 from tusd_py.core.errors import Problem, UploadError
@@ -15,6 +16,7 @@ from tusd_py.core.links import LinkSigner
 from tusd_py.core.log_event import LogEvent
 from tusd_py.core.records import FileRecord, Status, settled
 from tusd_py.core.threads import InThread
+from tusd_py.pipeline.thumbnail import Thumbnails
 from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.records import RecordStore
 from tusd_py.store.system_errors import system_errors_translated
@@ -55,13 +57,20 @@ class Files:
     """The records of a server and the way to their bytes."""
 
     def __init__(
-        self, store: FilesystemStore, records: RecordStore, signer: LinkSigner, times: LinkTimes, in_thread: InThread
+        self,
+        store: FilesystemStore,
+        records: RecordStore,
+        signer: LinkSigner,
+        times: LinkTimes,
+        in_thread: InThread,
+        thumbnails: Thumbnails | None = None,
     ) -> None:
         self._store = store
         self._records = records
         self._signer = signer
         self._times = times
         self._in_thread = in_thread
+        self._thumbnails = thumbnails
 
     async def load(self, file_id: str) -> FileRecord:
         """Raises 404. A file whose bytes have been taken away is said to be gone, from now on."""
@@ -78,6 +87,13 @@ class Files:
         """A descriptor of the bytes; the caller closes it."""
         with system_errors_translated(missing=errors.FILE_GONE):
             return await self._in_thread(os.open, record.path, os.O_RDONLY)
+
+    async def open_thumbnail(self, record: FileRecord, size: str) -> tuple[int, int]:
+        """A descriptor of the thumbnail, which the caller closes, and its size in bytes."""
+        if self._thumbnails is None:
+            raise UploadError(errors.FILE_NOT_FOUND)
+        with system_errors_translated(missing=errors.FILE_NOT_FOUND):
+            return await self._in_thread(_open_with_size, self._thumbnails.path_of(record.id, size))
 
     async def is_public(self, file_id: str) -> bool:
         """Whether a front server finds the bytes in the public tree."""
@@ -124,3 +140,8 @@ class Files:
         self._records.replace(gone)
         log.info(LogEvent("FileGone", file=file_id))
         return gone
+
+
+def _open_with_size(path: Path) -> tuple[int, int]:
+    descriptor = os.open(path, os.O_RDONLY)
+    return descriptor, os.fstat(descriptor).st_size

@@ -139,6 +139,13 @@ class RecordStore:
             if self._durable:
                 sync_directory(self._pending)
 
+    def reopen(self, record: FileRecord) -> None:
+        """Put a settled record on the list of work again; an edge does not serve it meanwhile."""
+        self.withdraw(record.id)
+        self.add(record)
+        with system_errors_translated():
+            self._settled_path(record.id).unlink(missing_ok=True)
+
     def replace(self, record: FileRecord) -> None:
         """Change a settled record."""
         path = self._settled_path(record.id)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from tusd_py.core import errors
 from tusd_py.core.chunks import LARGEST_JSON, parse_chunk_number, parse_initiation, parse_sha256
@@ -20,6 +22,11 @@ from tusd_py.web.body import RequestBody
 from tusd_py.web.openapi import openapi_document
 
 _LIFETIME = re.compile(r"ttl=([1-9][0-9]{0,8})")
+
+_WAIT = re.compile(r"wait=([0-9]{1,4})")
+_LONGEST_WAIT = 60.0
+_LOOK_AGAIN = 1.0
+"""Seconds after which a file is looked at again: another process may have settled it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +84,12 @@ class ApiRoute:
 class Api:
     """The handlers of the API."""
 
-    def __init__(self, chunks: Chunks, files: Files, options: ApiOptions) -> None:
+    def __init__(
+        self, chunks: Chunks, files: Files, wait: Callable[[str, float], Awaitable[None]], options: ApiOptions
+    ) -> None:
         self._chunks = chunks
         self._files = files
+        self._wait = wait
         self._options = options
         self.routes = (
             ApiRoute("POST", "/uploads/initiate", self.initiate),
@@ -90,6 +100,7 @@ class Api:
             ApiRoute("DELETE", "/uploads/{upload_id}", self.terminate),
             ApiRoute("GET", "/files/{file_id}", self.file),
             ApiRoute("GET", "/files/{file_id}/download", self.link_to_file),
+            ApiRoute("GET", "/files/{file_id}/events", self.events),
             ApiRoute("GET", "/openapi.json", self.describe, needs_key=False),
         )
 
@@ -140,7 +151,32 @@ class Api:
         return Response(status_code=204)
 
     async def file(self, request: ApiRequest) -> Response:
-        return JSONResponse(public_fields(await self._files.load(request.names["file_id"])))
+        """The record; with `?wait=` seconds, when it is settled or the time is over."""
+        waiting = _WAIT.fullmatch(request.query)
+        if request.query and waiting is None:
+            raise UploadError(errors.INVALID_QUERY)
+        record = await self._files.load(request.names["file_id"])
+        end = time.monotonic() + min(float(waiting[1]) if waiting else 0.0, _LONGEST_WAIT)
+        while not record.is_settled and (rest := end - time.monotonic()) > 0:
+            await self._wait(record.id, min(rest, _LOOK_AGAIN))
+            record = await self._files.load(record.id)
+        return JSONResponse(public_fields(record))
+
+    async def events(self, request: ApiRequest) -> Response:
+        """Server-sent events (HTML, 9.2): the record now, and at every change of its status until it is settled."""
+        record = await self._files.load(request.names["file_id"])
+        return StreamingResponse(self._changes(record), media_type="text/event-stream")
+
+    async def _changes(self, record: FileRecord) -> AsyncIterator[str]:
+        yield _event(record)
+        while not record.is_settled:
+            before = record
+            await self._wait(record.id, _LOOK_AGAIN)
+            try:
+                record = await self._files.load(record.id)
+            except UploadError:
+                return  # removed
+            yield _event(record) if record.status is not before.status else ":\n\n"
 
     async def link_to_upload(self, request: ApiRequest) -> Response:
         """Who knows the upload's id may have a link to the file."""
@@ -162,13 +198,24 @@ class Api:
         lifetime = _LIFETIME.fullmatch(request.query)
         if request.query and lifetime is None:
             raise UploadError(errors.INVALID_QUERY)
-        link = self._files.link(record.id, float(lifetime[1]) if lifetime else None)
-        url = request.origin + self._options.base_path + link.path
-        return JSONResponse({"downloadUrl": url, "expires": link.expires})
+        seconds = float(lifetime[1]) if lifetime else None
+        place = request.origin + self._options.base_path
+        link = self._files.link(record.id, seconds)
+        answer: dict[str, Any] = {"downloadUrl": place + link.path, "expires": link.expires}
+        if record.thumbnails:
+            subjects = {each.size: f"{record.id}/thumbnail/{each.size}" for each in record.thumbnails}
+            answer["thumbnailUrls"] = {
+                size: place + self._files.link(subject, seconds).path for size, subject in subjects.items()
+            }
+        return JSONResponse(answer)
 
     def _check_downloads(self) -> None:
         if not self._options.has_downloads:
             raise UploadError(errors.METHOD_NOT_ALLOWED)
+
+
+def _event(record: FileRecord) -> str:
+    return f"event: {record.status.value}\ndata: {json.dumps(public_fields(record))}\n\n"
 
 
 async def _json_body(body: RequestBody) -> bytes:

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from tusd_py.core import errors
 from tusd_py.core.disposition import content_disposition, content_type
 from tusd_py.core.errors import UploadError
+from tusd_py.core.ids import split_file_path
 from tusd_py.core.ranges import (
     ByteRange,
     Conditions,
@@ -81,9 +82,23 @@ class Downloads:
         return await self._send(request, content, lambda: self._uploads.open_for_reading(upload))
 
     async def get_file(self, request: TusRequest) -> Response:
-        """A file, to who has a link to it (also HEAD)."""
+        """A file or a thumbnail of it, to who has a link to that (also HEAD)."""
         self._files.verify(request.upload_id, request.query)
-        return await self._send_file(request, await self._files.load_ready(request.upload_id))
+        file_id, size = split_file_path(request.upload_id)
+        record = await self._files.load_ready(file_id)
+        return await (self._send_thumbnail(request, record, size) if size else self._send_file(request, record))
+
+    async def _send_thumbnail(self, request: TusRequest, record: FileRecord, size: str) -> Response:
+        kind = next((each.type for each in record.thumbnails if each.size == size), None)
+        if kind is None:
+            raise UploadError(errors.FILE_NOT_FOUND)
+        descriptor, length = await self._files.open_thumbnail(record, size)
+        content = _Content(length, record.completed_at, kind, "inline")
+
+        async def opened() -> int:
+            return descriptor
+
+        return await self._send(request, content, opened)
 
     async def _send_file(self, request: TusRequest, record: FileRecord) -> Response:
         headers = edge_headers(record)

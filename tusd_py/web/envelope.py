@@ -17,7 +17,7 @@ from tusd_py.core.body import TRAILERS
 from tusd_py.core.errors import Evidence, UploadError
 from tusd_py.core.headers import TUS_VERSION
 from tusd_py.core.hook_events import Exchange, HookRefusal, access_mode, current_exchange
-from tusd_py.core.ids import is_file_id
+from tusd_py.core.ids import split_file_path
 from tusd_py.core.log_event import LogEvent
 from tusd_py.web.body import RequestBody
 from tusd_py.web.context import Context
@@ -128,7 +128,7 @@ class TusEndpoint:
     def _handlers_of(self, request: TusRequest) -> Mapping[str, Handler]:
         if not request.upload_id:
             return self._creation
-        return self._file if is_file_id(request.upload_id) else self._upload
+        return self._file if split_file_path(request.upload_id)[0] else self._upload
 
     def _render(self, error: UploadError, request: TusRequest) -> Response:
         problem = error.problem

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -38,8 +38,12 @@ def metrics_page(metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:
     return page
 
 
-def health_page(check: Callable[[], Awaitable[None]]) -> Callable[[Request], Awaitable[Response]]:
-    """200 while uploads can be taken; 503 and the part that is in the way when `check` raises."""
+def health_page(
+    check: Callable[[], Awaitable[None]], troubles: Callable[[], Mapping[str, str]]
+) -> Callable[[Request], Awaitable[Response]]:
+    """200 while uploads can be taken, degraded while finished files have to wait; 503 and the part that is in the way
+    when `check` raises.
+    """
 
     async def page(_request: Request) -> Response:
         try:
@@ -47,6 +51,8 @@ def health_page(check: Callable[[], Awaitable[None]]) -> Callable[[Request], Awa
         except UploadError as error:
             body = {"status": "unavailable", "part": "store", "code": error.problem.code}
             return JSONResponse(body, 503, {"cache-control": "no-store"})
-        return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})
+        parts = troubles()
+        answer = {"status": "degraded", "parts": parts} if parts else {"status": "ok"}
+        return JSONResponse(answer, headers={"cache-control": "no-store"})
 
     return page
