@@ -158,6 +158,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     file_threads = Threads("file", FILE_THREADS)
     body_threads = Threads("body", BODY_THREADS)
     copy_threads = Threads("copy", COPY_THREADS)
+    scan_threads = Threads("scan", pipeline_concurrency + 1)  # one more, so that the scanner can be asked how it is
     store = FilesystemStore(
         directory,
         state_directory,
@@ -181,6 +182,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         more,
         state_directory / "thumbnails",
         copy_threads,
+        scan_threads,
         tus_types=tus_types,
         chunk_types=chunk_types,
         has_chunks=bool(api_path),
@@ -277,7 +279,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     )
     tasks: list[Task] = [sweeper.run, finishing.run, files.run, partial(delivery.run, hooks.invoke), webhooks.run]
     closers = [hooks.close, pipeline.close, *(each.close for each in webhook)]
-    work = BackgroundWork(state, draining, tasks, closers, threads)
+    work = BackgroundWork(state, draining, tasks, closers, (*threads, scan_threads))
 
     context = Context(
         cors=Cors(

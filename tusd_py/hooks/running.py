@@ -13,6 +13,9 @@ from typing import IO
 _REST_OF_OUTPUT = 0.5
 """Seconds for what is still in the pipe after the end of a program; what it left running may hold the pipe open."""
 
+_LAST_RITES = 1.0
+"""Seconds for a killed process to be gone; one that waits for a disk is reaped later."""
+
 
 async def converse(process: subprocess.Popen[bytes], text: bytes, most: int) -> bytes:
     """Write `text` to the program and return what it has printed by its end, or the first `most` bytes and some more.
@@ -38,11 +41,11 @@ async def converse(process: subprocess.Popen[bytes], text: bytes, most: int) -> 
         end.hasten()
         feed.drop(process.stdin)
         output.drop(process.stdout)
-        await asyncio.sleep(0)  # in which the loop closes the pipes
+        await asyncio.wait([end.reached, feed.closed, output.closed], timeout=_LAST_RITES)
 
 
 class _Pipe(asyncio.Protocol):
-    """One of our ends; `closed` is done when there is nothing more to expect of it."""
+    """One of our ends; `closed` is done when it is closed."""
 
     def __init__(self, closed: asyncio.Future[None]) -> None:
         self.closed = closed
@@ -53,24 +56,23 @@ class _Pipe(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's signature
         self._transport = None
-        self._close()
-
-    def drop(self, pipe: IO[bytes] | None) -> None:
-        """Close our end at once, whatever is still in it."""
-        if isinstance(self._transport, asyncio.WriteTransport):
-            self._transport.abort()
-        elif self._transport is not None:
-            self._transport.close()
-        elif pipe is not None:
-            pipe.close()
-
-    def _close(self) -> None:
         if not self.closed.done():
             self.closed.set_result(None)
 
+    def drop(self, pipe: IO[bytes] | None) -> None:
+        """Close our end, whatever is still in it; `pipe` itself where there is no transport."""
+        transport = self._transport
+        if isinstance(transport, asyncio.WriteTransport) and transport.get_write_buffer_size():
+            transport.abort()  # only then: asyncio would report the end of a transport that is closed already twice
+        elif transport is not None:
+            transport.close()
+        elif pipe is not None:
+            pipe.close()
+            self.connection_lost(None)
+
 
 class _Output(_Pipe):
-    """What comes out of a program, until it closes the pipe or has printed too much."""
+    """What comes out of a program, until that closes the pipe or has printed too much."""
 
     def __init__(self, most: int, closed: asyncio.Future[None]) -> None:
         super().__init__(closed)
@@ -84,7 +86,7 @@ class _Output(_Pipe):
     def data_received(self, data: bytes) -> None:
         self.data += data
         if self.is_too_much:
-            self._close()
+            self.drop(None)
 
 
 class _End:

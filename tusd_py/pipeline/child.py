@@ -1,6 +1,6 @@
 """Child processes for what reads strangers' bytes with C libraries: niced, limited, and killed when they are not done.
 
-A child gets an open descriptor and the bytes behind it, nothing else: it knows no path and can open no file.
+A child gets an open descriptor and nothing else that belongs to an upload: no name, no path, none of our environment.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Child:
 
     def __init__(self, job: Path, arguments: Mapping[str, Any], limits: Limits, in_thread: InThread) -> None:
         options = {"limits": asdict(limits), "arguments": dict(arguments)}
-        self._command = [sys.executable, "-SP", str(_MAIN), str(job), json.dumps(options)]
+        self._command = [sys.executable, "-BSP", str(_MAIN), str(job), json.dumps(options)]
         self._limits = limits
         self._in_thread = in_thread
         self._process: subprocess.Popen[bytes] | None = None
@@ -74,6 +74,8 @@ class Child:
         """
         try:
             async with asyncio.timeout(self._limits.seconds):
+                if self._process is not None and self._process.poll() is not None:
+                    await self.end()  # it died while nobody wanted anything of it
                 if self._process is None:
                     await self._in_thread(self._start)
                 answer, body = await self._exchange(descriptor)

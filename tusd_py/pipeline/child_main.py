@@ -24,8 +24,8 @@ from contextlib import suppress
 from typing import Any
 
 LENGTHS = struct.Struct(">II")
-DESCRIPTORS = 4
-"""The three that every process has, and the file to work on: the job can open nothing else."""
+DESCRIPTORS = 16
+"""Open files: the three that every process has, the one to work on, and modules that are loaded late."""
 
 Job = Callable[..., tuple[dict[str, Any], bytes]]
 

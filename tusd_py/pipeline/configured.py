@@ -65,6 +65,7 @@ def configured_pipeline(
     keywords: PipelineKeywords,
     thumbnail_directory: Path,
     in_thread: InThread,
+    in_scan_thread: InThread,
     *,
     tus_types: Collection[str],
     chunk_types: Collection[str],
@@ -75,7 +76,7 @@ def configured_pipeline(
     scan = thumbnails = None
     if address := keywords.get("clamd"):
         scan = Scan(
-            Clamd(address, in_thread, stream_limit=keywords.get("scan_max_size", STREAM_LIMIT)),
+            Clamd(address, in_scan_thread, stream_limit=keywords.get("scan_max_size", STREAM_LIMIT)),
             trust_limits=keywords.get("scan_trust_limits", False),
             unscannable=keywords.get("scan_unscannable", "quarantine"),
         )

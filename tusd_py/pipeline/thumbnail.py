@@ -16,7 +16,7 @@ from tusd_py.core.log_event import LogEvent
 from tusd_py.core.records import FileRecord, Status, Thumbnail, settled
 from tusd_py.core.threads import InThread
 from tusd_py.pipeline import TryLater
-from tusd_py.pipeline.child import Child, ChildFailed, Limits
+from tusd_py.pipeline.child import RETRY_DELAY, Child, ChildFailed, Limits
 
 log = logging.getLogger("tusd_py")
 
@@ -100,7 +100,7 @@ class Thumbnails:
         try:
             await self._in_thread(self._publish, record.id, made)
         except OSError as error:
-            raise TryLater(f"the thumbnails cannot be written: {error.strerror}") from error
+            raise TryLater(f"the thumbnails cannot be written: {error.strerror}", delay=RETRY_DELAY) from error
         return replace(record, thumbnails=tuple(each.thumbnail for each in made))
 
     def path_of(self, file_id: str, size: str) -> Path:
@@ -129,7 +129,7 @@ class Thumbnails:
                 if not (1 <= width <= size and 1 <= height <= size and _WEBP.match(data)):
                     raise ChildFailed("the answer is no thumbnail")
                 made.append(_Made(Thumbnail(str(size), width, height, TYPE), data))
-        except (LookupError, TypeError, ValueError):
+        except (ArithmeticError, LookupError, TypeError, ValueError):
             raise ChildFailed("the answer makes no sense") from None
         made.reverse()
         if body or tuple(int(each.thumbnail.size) for each in made) != self._sizes:
@@ -142,13 +142,13 @@ class Thumbnails:
             self.remove(file_id)
             return
         directory = self._directory / file_id
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for each in made:
-            self._write(self.path_of(file_id, each.thumbnail.size), each.data)
-        names = {each.thumbnail.size + _ENDING for each in made}
-        for path in list(directory.iterdir()):
-            if path.name not in names:
-                path.unlink()
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        paths = {self.path_of(file_id, each.thumbnail.size): each.data for each in made}
+        for path, data in paths.items():
+            self._write(path, data)
+        for path in set(directory.iterdir()) - set(paths):
+            path.unlink()
         if self._durable:
             _sync(directory)
             _sync(self._directory)

@@ -8,12 +8,8 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
-from PIL import Image, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import Image
 
-# Pillow would load its modules when it needs them, and by then no file can be opened any more. Two formats are in
-# JPEGs: MPO, with a second picture, and TIFF, of which EXIF data is made.
-Image.preinit()
-PLUGINS = (MpoImagePlugin, TiffImagePlugin, WebPImagePlugin)
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 QUALITY = 80
 

@@ -34,6 +34,9 @@ RESCAN_INTERVAL = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 300.0
 """Seconds between tries of a file that has trouble."""
 
+MOST_ATTEMPTS = 12
+"""Tries of a step that fails on a file, after which the file has failed: an hour or so."""
+
 
 class Finishing:
     """Turns finished uploads into files, `concurrency` at a time.
@@ -164,30 +167,42 @@ class Finishing:
             try:
                 await self._process(file_id)
             except TryLater as error:
-                self._try_again(file_id, str(error), error.delay)
+                await self._postpone(file_id, error)
             except UploadError as error:
-                self._try_again(file_id, str(error), None)
+                self._try_again(file_id, str(error))
             except Exception as error:
                 log.exception(LogEvent("FinishingError", file=file_id))
-                self._try_again(file_id, type(error).__name__, None)
+                self._try_again(file_id, type(error).__name__)
 
-    async def _process(self, file_id: str) -> None:
+    async def _process(self, file_id: str, failure: str = "") -> None:
+        """Settle a file, as failed where there is a reason."""
         claim = await self._in_thread(self._records.claim, file_id)
         if claim is None:
             return  # done, removed, or in the hands of another process
         try:
-            await self._settling.settle(claim.record)
+            await (self._settling.fail(claim.record, failure) if failure else self._settling.settle(claim.record))
         finally:
             claim.release()
         self._attempts.pop(file_id, None)
         for event in self._waiting.pop(file_id, ()):
             event.set()
 
-    def _try_again(self, file_id: str, reason: str, delay: float | None) -> None:
-        """After `delay` seconds, or after more and more of them each time."""
+    async def _postpone(self, file_id: str, error: TryLater) -> None:
+        """What waits for something that is away waits as long as that takes; any other trouble has an end."""
+        if error.delay is not None:
+            self._enqueue_after(file_id, error.delay)
+        elif self._attempts.get(file_id, 0) < MOST_ATTEMPTS:
+            self._try_again(file_id, str(error))
+        else:
+            await self._process(file_id, failure=str(error))
+
+    def _try_again(self, file_id: str, reason: str) -> None:
+        """After more seconds each time."""
         attempts = self._attempts[file_id] = self._attempts.get(file_id, 0) + 1
-        if delay is None:
-            delay = min(FIRST_PAUSE * 2.0 ** min(attempts, 32), LONGEST_PAUSE)
-        delay *= random.uniform(0.75, 1.0)  # noqa: S311 -- so that not all come back at once
+        delay = min(FIRST_PAUSE * 2.0 ** min(attempts, 32), LONGEST_PAUSE)
         log.warning(LogEvent("FinishingError", file=file_id, error=reason, seconds=round(delay, 1)))
-        asyncio.get_running_loop().call_later(delay, self._enqueue, file_id)
+        self._enqueue_after(file_id, delay)
+
+    def _enqueue_after(self, file_id: str, seconds: float) -> None:
+        seconds *= random.uniform(0.75, 1.0)  # noqa: S311 -- so that not all come back at once
+        asyncio.get_running_loop().call_later(seconds, self._enqueue, file_id)

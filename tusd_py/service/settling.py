@@ -62,12 +62,20 @@ class Settling:
 
     async def settle(self, record: FileRecord) -> FileRecord:
         """Raises `TryLater` for trouble that may pass; the record is pending still."""
+        return await self._end(await self._judged(record))
+
+    async def fail(self, record: FileRecord, reason: str) -> FileRecord:
+        """Give up on a file; its bytes stay, and nobody is served them."""
+        return await self._end(settled(record, Status.FAILED, reason))
+
+    async def _judged(self, record: FileRecord) -> FileRecord:
         if await self._in_thread(self._store.has_bytes, record.path, record.size):
-            record = await self._through_steps(record)
-        elif record.status is Status.QUARANTINED or await self._in_thread(self._quarantine.holds, record.id):
-            record = settled(record, Status.QUARANTINED)  # by a server that was killed before it could say so
-        else:
-            record = settled(record, Status.GONE)
+            return await self._through_steps(record)
+        if record.status is Status.QUARANTINED or await self._in_thread(self._quarantine.holds, record.id):
+            return settled(record, Status.QUARANTINED)  # by a server that was killed before it could say so
+        return settled(record, Status.GONE)
+
+    async def _end(self, record: FileRecord) -> FileRecord:
         if record.status is Status.READY:
             await self._in_thread(self._records.publish, record, edge_headers(record))
         else:
