@@ -274,6 +274,37 @@ def test_what_another_server_has_in_its_hands_is_left_to_it_and_taken_up_when_it
     in_loop(test)
 
 
+def test_what_another_server_took_up_between_two_tries_is_found_when_that_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "RESCAN_INTERVAL", 0.01)
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
+
+    async def test() -> None:
+        async with room_in(tmp_path) as room:
+            record = room.pending_record()
+            path = tmp_path / ".tusd-py" / "pending" / f"{record.id}.json"
+            text = path.read_bytes()
+            path.write_bytes(b"{}")
+            async with at_work(room.finishing()):
+                await until(lambda: bool(caplog.records))
+                path.write_bytes(text)
+                claim = None
+                while claim is None and not room.records.load(record.id).is_settled:
+                    claim = room.records.claim(record.id)
+                marker = room.pending_record("marker")
+                await until(lambda: room.status_of(marker) is Status.READY)
+                tries = len(caplog.records)
+                await asyncio.gather(*(room.threads(lambda: None) for _ in range(50)))
+                if claim is not None:
+                    claim.release()
+                await until(lambda: room.status_of(record) is Status.READY)
+                assert len(caplog.records) == tries
+
+    caplog.set_level(logging.WARNING, "tusd_py")
+    in_loop(test)
+
+
 @pytest.mark.parametrize("loss", ["removed", "shortened", "grown"])
 def test_bytes_that_were_taken_away_end_the_work_as_gone(tmp_path: Path, loss: str) -> None:
     async def test() -> None:

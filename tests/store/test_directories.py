@@ -46,6 +46,8 @@ def test_everything_that_is_missing_is_made_with_its_mode(tmp_path: Path) -> Non
         "pending": 0o700,
         "files": 0o700,
         "hooks": 0o700,
+        "quarantine": 0o700,
+        "thumbnails": 0o700,
         "public": 0o755,
     }
 

@@ -656,6 +656,20 @@ def test_an_upload_of_tusd_can_be_given_a_file(tmp_path: Path) -> None:
     assert (upload.file_id, upload.metadata, upload.metadata_text) == (FILE_ID, {"a": "b"}, None)
 
 
+def test_the_file_of_an_upload_is_known_when_its_bytes_are_elsewhere_until_it_is_forgotten(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    named = store.name_file(complete(store, "abc", b"hello"), FILE_ID)
+    complete(store, "def", b"hello")
+    Path(named.path).unlink()
+    assert store.file_id_of("abc") == FILE_ID
+    assert [store.file_id_of(upload_id) for upload_id in ("def", "missing", "../abc")] == [None, None, None]
+    store.remove_description("abc")
+    store.remove_description("abc")
+    assert store.file_id_of("abc") is None
+    write_as_tusd(tmp_path, "broken", b"hello", Size=-1)
+    assert problem_of(lambda: store.file_id_of("broken")) is errors.INTERNAL_SERVER_ERROR
+
+
 def test_a_file_has_its_bytes_if_they_are_there_in_full(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     path = tmp_path / "abc"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -260,6 +261,54 @@ def test_a_record_is_never_missed_while_it_is_being_settled(tmp_path: Path, look
             missed += [] if is_there(record.id) else [record.id]
     worker.join()
     assert missed == []
+
+
+def test_what_is_noted_is_in_the_record_while_it_is_pending_and_claimed(tmp_path: Path) -> None:
+    store = store_in(tmp_path, durable=True)
+    store.add(record_in(tmp_path))
+    claim = store.claim(FILE_ID)
+    assert claim is not None
+    for result in ("a long result", "short", None):
+        noted = replace(claim.record, scan_result=result)
+        store.note(noted)
+        assert store.load(FILE_ID) == noted
+        assert store.claim(FILE_ID) is None
+    claim.release()
+    store.settle(settled(record_in(tmp_path), Status.READY))
+    assert problem_of(lambda: store.note(claim.record)) is errors.FILE_NOT_FOUND
+    assert store.load(FILE_ID).status is Status.READY
+
+
+def test_a_record_can_be_read_while_something_is_noted_in_it(tmp_path: Path) -> None:
+    """Of several pages, so that the kernel does not write all of it at once."""
+    store = store_in(tmp_path)
+    record = record_in(tmp_path)
+    store.add(record)
+    results = [letter * size for letter, size in (("a", 10), ("b", 9000), ("c", 30), ("d", 40_000))]
+
+    def note_all() -> None:
+        for _ in range(300):
+            for result in results:
+                store.note(replace(record, scan_result=result))
+
+    worker = threading.Thread(target=note_all)
+    worker.start()
+    found = set()
+    while worker.is_alive():
+        found.add(store.load(FILE_ID).id)
+    worker.join()
+    assert found == {FILE_ID}
+
+
+def test_the_age_of_the_oldest_work_is_known(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    assert store.oldest_pending() == 0.0
+    before = time.time()
+    store.add(record_in(tmp_path))
+    age = store.oldest_pending()
+    assert 0.0 <= age <= time.time() - before + 1.0
+    store.add(record_in(tmp_path, new_file_id()))
+    assert store.oldest_pending() >= age
 
 
 # --- claims ---

@@ -178,7 +178,8 @@ class Finishing:
         """Settle a file, as failed where there is a reason."""
         claim = await self._in_thread(self._records.claim, file_id)
         if claim is None:
-            return  # done, removed, or in the hands of another process
+            self._attempts.pop(file_id, None)
+            return  # done, removed, or in the hands of another process: a rescan finds it again if that dies
         try:
             await (self._settling.fail(claim.record, failure) if failure else self._settling.settle(claim.record))
         finally:

@@ -58,7 +58,7 @@ class RecordStore:
         if is_file_id(file_id):
             for path in self._places(file_id):
                 with system_errors_translated(), suppress(FileNotFoundError):
-                    return _decoded(path.read_bytes())
+                    return _read(path)
         raise UploadError(errors.FILE_NOT_FOUND)
 
     def exists(self, file_id: str) -> bool:
@@ -202,6 +202,17 @@ class RecordStore:
 
     def _settled_path(self, file_id: str) -> Path:
         return self._settled / file_id[2:4] / (file_id + _ENDING)
+
+
+def _read(path: Path) -> FileRecord:
+    """What cannot be understood is read again, as long as it changes: `note` may be writing just now."""
+    text = path.read_bytes()
+    while True:
+        try:
+            return _decoded(text)
+        except UploadError:
+            if text == (text := path.read_bytes()):
+                raise
 
 
 def _decoded(text: bytes) -> FileRecord:
