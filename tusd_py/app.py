@@ -126,7 +126,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     what happens to finished files.
 
     An empty `api_path` switches the JSON API off. `allowed_types` are media types; without them chunk uploads are held
-    to a list of their own, and tus uploads to none.
+    to a list of their own, and tus uploads to none. `trusted_proxies` are networks such as `10.0.0.0/8`.
 
     Raises `UnusableDirectory` where the upload directory cannot be used, `UnusableKeys` for a key file that must not be
     used, `ValueError` for a value that makes no sense, and `re.error` for a bad origin pattern.

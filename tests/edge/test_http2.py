@@ -19,19 +19,19 @@ UPSTREAM = "127.0.0.1:8080"
 CERTIFICATE, KEY = (f"/etc/ssl/uploads.example.org/{name}.pem" for name in ("chain", "key"))
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    files = files_in(tmp_path / "tls")
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    files = files_in(tmp_path_factory.mktemp("tls"))
     files.hold("uploads.example.org")
     return files
 
 
-@pytest.fixture
-def origin(start: ServerStarter) -> Server:
-    return start("-behind-proxy")
+@pytest.fixture(scope="module")
+def origin(start_shared: ServerStarter) -> Server:
+    return start_shared("-behind-proxy")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def proxy(origin: Server, files: Files) -> Iterator[Nginx]:
     replaced = {
         UPSTREAM: f"127.0.0.1:{origin.port}",

@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,10 @@ def name_of(server: Server) -> str:
     with server.connection() as connection:
         assert isinstance(connection, ssl.SSLSocket)
         return name_in(connection.getpeercert(binary_form=True) or b"")
+
+
+def has_complained(server: Server, times: int) -> bool:
+    return server.output().count("event=CertificatesNotReloaded") == times
 
 
 def is_shown(server: Server, name: str) -> bool:
@@ -220,23 +225,21 @@ def test_a_new_certificate_is_for_new_connections_and_old_ones_stay(changing: Se
     assert changing.output().count("event=CertificatesReloaded") == 2
 
 
-@pytest.mark.parametrize("wrong", ["a key of another", "no certificate", "nothing", "half a file"])
-def test_what_cannot_be_used_is_said_and_the_former_certificate_stays(
-    changing: Server, files: Files, wrong: str
-) -> None:
-    key, certificate = files.key.read_bytes(), files.certificate.read_bytes()
-    files.hold("second.example")
-    if wrong == "a key of another":
-        files.key.write_bytes(key)
-    elif wrong == "no certificate":
-        files.certificate.unlink()
-    elif wrong == "nothing":
-        files.key.write_bytes(b"")
-    else:
-        files.certificate.write_bytes(certificate[: len(certificate) // 2])
-    changing.process.send_signal(signal.SIGHUP)
-    eventually(lambda: "event=CertificatesNotReloaded" in changing.output())
-    assert name_of(changing) == "first.example"
+def test_what_cannot_be_used_is_said_and_the_former_certificate_stays(changing: Server, files: Files) -> None:
+    first = files.certificate.read_bytes()
+    spoil: dict[str, Callable[[], object]] = {
+        "a certificate of another key": lambda: files.certificate.write_bytes(first),
+        "no certificate": files.certificate.unlink,
+        "an empty key": lambda: files.key.write_bytes(b""),
+        "half a certificate": lambda: files.certificate.write_bytes(first[: len(first) // 2]),
+        "an encrypted key": lambda: encrypt(files),
+    }
+    for count, break_it in enumerate(spoil.values(), 1):
+        files.hold("second.example")
+        break_it()
+        changing.process.send_signal(signal.SIGHUP)
+        eventually(partial(has_complained, changing, count))
+        assert name_of(changing) == "first.example"
     files.hold("third.example")
     changing.process.send_signal(signal.SIGHUP)
     eventually(lambda: name_of(changing) == "third.example")
@@ -255,16 +258,13 @@ def encrypt(files: Files) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("trouble", ["encrypted", "missing", "mode", "h2c"])
-def test_a_server_that_cannot_have_its_tls_does_not_start(tmp_path: Path, files: Files, trouble: str) -> None:
-    more: tuple[str, ...] = ()
-    if trouble == "encrypted":
+@pytest.mark.parametrize("is_encrypted", [True, False])
+def test_a_server_that_cannot_have_its_tls_does_not_start(tmp_path: Path, files: Files, is_encrypted: bool) -> None:
+    if is_encrypted:
         encrypt(files)
-    elif trouble == "missing":
-        files.key.unlink()
     else:
-        more = {"mode": ("-tls-mode", "tls11"), "h2c": ("-enable-h2c",)}[trouble]
-    command = [sys.executable, "-m", "tusd_py", "-upload-dir", str(tmp_path), "-port", "0", *files.flags, *more]
+        files.key.unlink()
+    command = [sys.executable, "-m", "tusd_py", "-upload-dir", str(tmp_path), "-port", "0", *files.flags]
     result = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1

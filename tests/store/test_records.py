@@ -287,7 +287,7 @@ def test_a_record_can_be_read_while_something_is_noted_in_it(tmp_path: Path) -> 
     results = [letter * size for letter, size in (("a", 10), ("b", 9000), ("c", 30), ("d", 40_000))]
 
     def note_all() -> None:
-        for _ in range(300):
+        for _ in range(20):
             for result in results:
                 store.note(replace(record, scan_result=result))
 
@@ -298,6 +298,23 @@ def test_a_record_can_be_read_while_something_is_noted_in_it(tmp_path: Path) -> 
         found.add(store.load(FILE_ID).id)
     worker.join()
     assert found == {FILE_ID}
+
+
+@pytest.mark.parametrize("tail", [b"{", b'{"id":"f_', bytes(100)], ids=["brace", "some", "zeros"])
+def test_a_note_that_dies_leaves_what_was_known_before(tmp_path: Path, tail: bytes) -> None:
+    store = store_in(tmp_path)
+    known = replace(record_in(tmp_path), scan_result="known before")
+    store.add(record_in(tmp_path))
+    store.note(known)
+    with (tmp_path / ".tusd-py" / "pending" / f"{FILE_ID}.json").open("ab") as file:
+        file.write(tail)
+    assert store.load(FILE_ID) == known
+    claim = store.claim(FILE_ID)
+    assert claim is not None
+    assert claim.record == known
+    store.note(settled(known, Status.QUARANTINED, "known now"))
+    assert store.load(FILE_ID) == settled(known, Status.QUARANTINED, "known now")
+    claim.release()
 
 
 def test_the_age_of_the_oldest_work_is_known(tmp_path: Path) -> None:

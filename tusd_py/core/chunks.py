@@ -19,6 +19,9 @@ LARGEST_JSON = 1024 * 1024
 CHUNK_UNIT = 64 * 1024
 """Bytes of which every chunk size is a multiple."""
 
+MOST_CHUNKS = 100_000
+"""Chunks of a file, so that a list of them can be read, kept and sent at once."""
+
 DEFAULT_TYPES = (
     *("image/jpeg", "image/png", "image/gif", "image/webp", "video/mp4", "video/webm"),
     *("application/pdf", "text/plain", "application/zip"),

@@ -19,6 +19,10 @@ from itsdangerous import Signer
 from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
 
+LONGEST_LIFETIME = 10**9 - 1
+"""Seconds that may be asked for; how many are given is the operator's word."""
+
+_LIFETIME = re.compile(r"ttl=([1-9][0-9]{0,8})")
 _EXPIRES = re.compile(r"[0-9]{1,19}")
 # The last of 43 characters has four bits of the digest; itsdangerous would not mind the other two.
 _SIGNATURE = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
@@ -55,3 +59,12 @@ class LinkSigner:
             raise UploadError(errors.INVALID_LINK, reason="signature")
         if now >= int(expires):
             raise UploadError(errors.INVALID_LINK, reason="expired")
+
+
+def parse_lifetime(query: str) -> int | None:
+    """The seconds for which a request with this raw query wants a link; None if it does not say. Raises 400."""
+    if not query:
+        return None
+    if (match := _LIFETIME.fullmatch(query)) is None:
+        raise UploadError(errors.INVALID_QUERY)
+    return int(match[1])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from tusd_py.core import errors
 from tusd_py.core.body import Body
-from tusd_py.core.chunks import ChunksMissing, Initiation, Session, check_chunk
+from tusd_py.core.chunks import MOST_CHUNKS, ChunksMissing, Initiation, Session, check_chunk
 from tusd_py.core.errors import UploadError
 from tusd_py.core.log_event import LogEvent
 from tusd_py.core.records import OWNER, FileRecord, Status, new_file_id
@@ -100,6 +100,11 @@ class Chunks:
 
     # --- beginning ---
 
+    @property
+    def most_bytes(self) -> int:
+        """What the largest number of chunks can hold."""
+        return self._limits.chunk_size * MOST_CHUNKS
+
     async def initiate(self, announced: Initiation) -> Session:
         self._draining.refuse_new()
         self._unfinished.check()
@@ -137,7 +142,8 @@ class Chunks:
             if marked is not None:
                 if marked != digest:
                     raise UploadError(errors.CHUNK_EXISTS, chunk=number)
-                await _drain(body)
+                with self._draining.receiving(body):
+                    await _drain(body)
                 return
             receiver = self._sessions.receiver(session, number, data.descriptor)
             with self._draining.receiving(body):

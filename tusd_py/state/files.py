@@ -73,7 +73,8 @@ class FilesState:
 
     async def _acquire(self, key: str, lock: _Lock, timeout: float) -> None:
         try:
-            if await self._in_thread(lock.take):
+            # Nobody goes past those who wait, else who wants it alone would wait for ever where many share it.
+            if key not in self._lines and await self._in_thread(lock.take):
                 return
             if timeout <= 0:
                 raise UploadError(errors.UPLOAD_LOCKED)

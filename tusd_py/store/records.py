@@ -21,7 +21,7 @@ from tusd_py.core.errors import UploadError
 from tusd_py.core.ids import is_file_id
 from tusd_py.core.records import CorruptRecord, FileRecord, decode_record, encode_record
 from tusd_py.store.system_errors import system_errors_translated
-from tusd_py.store.workspace import Workspace, sync_directory
+from tusd_py.store.workspace import Workspace, sync_directory, write_all
 
 _ENDING = ".json"
 
@@ -58,7 +58,7 @@ class RecordStore:
         if is_file_id(file_id):
             for path in self._places(file_id):
                 with system_errors_translated(), suppress(FileNotFoundError):
-                    return _read(path)
+                    return _decoded(path.read_bytes())
         raise UploadError(errors.FILE_NOT_FOUND)
 
     def exists(self, file_id: str) -> bool:
@@ -68,7 +68,7 @@ class RecordStore:
     def add(self, record: FileRecord) -> None:
         """Put a record on the list of work; one that is there already stays."""
         with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry("") as entry:
-            entry.write(encode_record(record), durable=self._durable)
+            entry.write(_line(record), durable=self._durable)
             with suppress(FileExistsError):
                 entry.link(self._pending_path(record.id))
             if self._durable:
@@ -118,12 +118,14 @@ class RecordStore:
     def note(self, record: FileRecord) -> None:
         """Write down what is known of a pending record by now, if it is pending still.
 
-        It is written over what was there, in one piece, since the file itself is what a claim is on.
+        It becomes a further line of the file, since a claim is on the file, and readers are to find a whole record.
         """
         path = self._pending_path(record.id)
         with system_errors_translated(missing=errors.FILE_NOT_FOUND), open(path, "r+b", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            os.pwrite(file.fileno(), encode_record(record).ljust(size), 0)
+            end = file.read().rfind(b"\n") + 1
+            file.truncate(end)
+            file.seek(end)
+            write_all(file.fileno(), _line(record))
             if self._durable:
                 os.fsync(file.fileno())
 
@@ -150,7 +152,7 @@ class RecordStore:
         """Change a settled record."""
         path = self._settled_path(record.id)
         with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry("") as entry:
-            entry.write(encode_record(record), durable=self._durable)
+            entry.write(_line(record), durable=self._durable)
             path.parent.mkdir(mode=0o700, exist_ok=True)
             entry.replace(path)
             if self._durable:
@@ -204,19 +206,14 @@ class RecordStore:
         return self._settled / file_id[2:4] / (file_id + _ENDING)
 
 
-def _read(path: Path) -> FileRecord:
-    """What cannot be understood is read again, as long as it changes: `note` may be writing just now."""
-    text = path.read_bytes()
-    while True:
-        try:
-            return _decoded(text)
-        except UploadError:
-            if text == (text := path.read_bytes()):
-                raise
+def _line(record: FileRecord) -> bytes:
+    return encode_record(record) + b"\n"
 
 
 def _decoded(text: bytes) -> FileRecord:
+    """The last whole line of the text: what follows that is a note that is being made, or was when a server died."""
+    whole = text.rpartition(b"\n")[0] or text
     try:
-        return decode_record(text)
+        return decode_record(whole.rpartition(b"\n")[2])
     except CorruptRecord as error:
         raise UploadError(errors.INTERNAL_SERVER_ERROR, corrupt_record=str(error)) from error

@@ -15,13 +15,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from tusd_py.core import errors
 from tusd_py.core.chunks import LARGEST_JSON, parse_chunk_number, parse_initiation, parse_sha256
 from tusd_py.core.errors import UploadError
+from tusd_py.core.headers import LARGEST
+from tusd_py.core.links import parse_lifetime
 from tusd_py.core.records import FileRecord, public_fields
 from tusd_py.service.chunks import Chunks
 from tusd_py.service.files import Files
 from tusd_py.web.body import RequestBody
-from tusd_py.web.openapi import openapi_document
-
-_LIFETIME = re.compile(r"ttl=([1-9][0-9]{0,8})")
+from tusd_py.web.openapi import OPERATIONS, openapi_document
 
 _WAIT = re.compile(r"wait=([0-9]{1,4})")
 _LONGEST_WAIT = 60.0
@@ -33,7 +33,8 @@ _LOOK_AGAIN = 1.0
 class ApiRequest:
     """A request to the API: `path` is what follows the API's own, `names` what it names.
 
-    `origin` is `scheme://host` of this server as the client knows it, `has_key` says whether an API key came with it.
+    `origin` is `scheme://host` of this server as the client knows it. `has_key` says whether an API key came with it,
+    `needs_key` whether this server has any.
     """
 
     method: str
@@ -42,6 +43,7 @@ class ApiRequest:
     query: str
     origin: str
     has_key: bool
+    needs_key: bool
     headers: Headers
     body: RequestBody
 
@@ -68,17 +70,21 @@ ApiHandler = Callable[[ApiRequest], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class ApiRoute:
-    """A method on a path; `{upload_id}` may hold slashes. Without `needs_key` it is open to everybody."""
+    """A method on a path; `{upload_id}` may hold slashes, so of two paths that fit the first is meant.
+
+    Without `needs_key` it is open to everybody. One that is not `on` keeps its path to itself and is not allowed.
+    """
 
     method: str
     path: str
     handler: ApiHandler
     needs_key: bool = True
+    on: bool = True
 
-    @property
-    def pattern(self) -> re.Pattern[str]:
-        pattern = self.path.replace("{upload_id}", "(?P<upload_id>.+)")
-        return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern), re.DOTALL)
+
+def path_pattern(path: str) -> re.Pattern[str]:
+    pattern = path.replace("{upload_id}", "(?P<upload_id>.+)")
+    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern), re.DOTALL)
 
 
 class Api:
@@ -96,10 +102,10 @@ class Api:
             ApiRoute("PUT", "/uploads/{upload_id}/chunks/{number}", self.put_chunk),
             ApiRoute("GET", "/uploads/{upload_id}/status", self.status),
             ApiRoute("POST", "/uploads/{upload_id}/complete", self.complete),
-            ApiRoute("GET", "/uploads/{upload_id}/download", self.link_to_upload),
+            ApiRoute("GET", "/uploads/{upload_id}/download", self.link_to_upload, on=options.has_downloads),
             ApiRoute("DELETE", "/uploads/{upload_id}", self.terminate),
             ApiRoute("GET", "/files/{file_id}", self.file),
-            ApiRoute("GET", "/files/{file_id}/download", self.link_to_file),
+            ApiRoute("GET", "/files/{file_id}/download", self.link_to_file, on=options.has_downloads),
             ApiRoute("GET", "/files/{file_id}/events", self.events),
             ApiRoute("GET", "/openapi.json", self.describe, needs_key=False),
         )
@@ -108,8 +114,7 @@ class Api:
         if self._options.detection_problem:
             raise UploadError(errors.DETECTION_UNAVAILABLE)
         body = await _json_body(request.body)
-        options = self._options
-        announced = parse_initiation(body, allowed_types=options.allowed_types, max_size=options.max_size)
+        announced = parse_initiation(body, allowed_types=self._options.allowed_types, max_size=self._max_size)
         session = await self._chunks.initiate(announced)
         answer = {"uploadId": session.id, "totalChunks": session.chunk_count, "chunkSize": session.chunk_size}
         return JSONResponse(answer | {"status": "uploading"}, 201)
@@ -180,25 +185,34 @@ class Api:
 
     async def link_to_upload(self, request: ApiRequest) -> Response:
         """Who knows the upload's id may have a link to the file."""
-        self._check_downloads()
         record = await self._chunks.record_of(request.names["upload_id"])
         return self._link(request, await self._files.load_ready(record.id))
 
     async def link_to_file(self, request: ApiRequest) -> Response:
         """Who knows the file's id only may have got that from a link, which must not become one that lives on."""
-        self._check_downloads()
         if self._options.needs_key_to_mint and not request.has_key:
             raise UploadError(errors.UNAUTHORIZED)
         return self._link(request, await self._files.load_ready(request.names["file_id"]))
 
     async def describe(self, request: ApiRequest) -> Response:
-        return JSONResponse(openapi_document(request.origin + self._options.api_path))
+        options = self._options
+        asking = {operation.name for operation in OPERATIONS} - {"describe"} if request.needs_key else set()
+        return JSONResponse(
+            openapi_document(
+                request.origin + options.api_path,
+                max_size=self._max_size,
+                allowed_types=options.allowed_types,
+                with_key=asking | ({"linkToFile"} if options.needs_key_to_mint else set()),
+                left_out=() if options.has_downloads else ("linkToUpload", "linkToFile"),
+            )
+        )
+
+    @property
+    def _max_size(self) -> int:
+        return min(self._options.max_size or LARGEST, self._chunks.most_bytes)
 
     def _link(self, request: ApiRequest, record: FileRecord) -> Response:
-        lifetime = _LIFETIME.fullmatch(request.query)
-        if request.query and lifetime is None:
-            raise UploadError(errors.INVALID_QUERY)
-        seconds = float(lifetime[1]) if lifetime else None
+        seconds = parse_lifetime(request.query)
         place = request.origin + self._options.base_path
         link = self._files.link(record.id, seconds)
         answer: dict[str, Any] = {"downloadUrl": place + link.path, "expires": link.expires}
@@ -208,10 +222,6 @@ class Api:
                 size: place + self._files.link(subject, seconds).path for size, subject in subjects.items()
             }
         return JSONResponse(answer)
-
-    def _check_downloads(self) -> None:
-        if not self._options.has_downloads:
-            raise UploadError(errors.METHOD_NOT_ALLOWED)
 
 
 def _event(record: FileRecord) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,7 +16,7 @@ from tusd_py.core.chunks import ChunksMissing
 from tusd_py.core.errors import UploadError
 from tusd_py.core.hook_events import Exchange, HookRefusal, access_mode, current_exchange
 from tusd_py.core.log_event import LogEvent
-from tusd_py.web.api import ApiRequest, ApiRoute
+from tusd_py.web.api import ApiRequest, ApiRoute, path_pattern
 from tusd_py.web.body import RequestBody
 from tusd_py.web.context import Context
 from tusd_py.web.hook_answers import change_response, hook_request
@@ -25,8 +25,10 @@ from tusd_py.web.sending import Sending
 
 log = logging.getLogger("tusd_py")
 
-_SHOWN_EVIDENCE = ("field", "chunk", "expected", "received", "allowed", "reason")
-"""The facts of an error that a client is told."""
+_SHOWN_FACTS = {name: name for name in ("field", "chunk", "expected", "received", "allowed", "reason")} | {
+    "file_status": "status"
+}
+"""The facts of an error that a client is told, and under which names."""
 
 
 class ApiEndpoint:
@@ -39,7 +41,10 @@ class ApiEndpoint:
         api_keys: Sequence[bytes],
         context: Context,
     ) -> None:
-        self._routes = [(route, route.pattern) for route in routes]
+        self._paths = [
+            (path_pattern(path), {route.method: route for route in routes if route.path == path and route.on})
+            for path in dict.fromkeys(route.path for route in routes)
+        ]
         self._api_keys = api_keys
         self._context = context
         self._cors = context.cors
@@ -79,6 +84,7 @@ class ApiEndpoint:
             query=scope.get("query_string", b"").decode("latin-1"),
             origin=self._context.origin(scope, headers) + root,
             has_key=self._has_key(headers),
+            needs_key=bool(self._api_keys),
             headers=headers,
             body=RequestBody(
                 receive, content_length(headers), scope.get("extensions") or {}, self._context.network_timeout
@@ -102,27 +108,29 @@ class ApiEndpoint:
     async def _dispatch(self, request: ApiRequest) -> Response:
         if not self._cors.allows(request.headers.get("origin")):
             raise UploadError(errors.ORIGIN_NOT_ALLOWED)
-        found = {
-            route.method: (route, match.groupdict())
-            for route, pattern in self._routes
-            if (match := pattern.fullmatch(request.path))
-        }
-        allow = {"allow": ", ".join([*found, "OPTIONS"])}
+        routes, names = self._find(request.path)
+        allow = {"allow": ", ".join([*routes, *(["HEAD"] if "GET" in routes else []), "OPTIONS"])}
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=allow)
-        if not found:
+        if not routes and not names:
             raise UploadError(errors.NOT_FOUND)
-        method = "GET" if request.method == "HEAD" else request.method
-        if method not in found:
+        route = routes.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
             response = self._render(UploadError(errors.METHOD_NOT_ALLOWED))
             response.headers.update(allow)
             return response
-        route, names = found[method]
-        if route.needs_key and self._api_keys and not request.has_key:
+        if route.needs_key and request.needs_key and not request.has_key:
             raise UploadError(errors.UNAUTHORIZED)
         if named := names.get("upload_id") or names.get("file_id"):
-            await self._context.hooks.before_access(access_mode(method), (named,))
+            await self._context.hooks.before_access(access_mode(route.method), (named,))
         return await route.handler(replace(request, names=names))
+
+    def _find(self, path: str) -> tuple[Mapping[str, ApiRoute], dict[str, str]]:
+        """What there is under a path, by method, and what the path names."""
+        for pattern, routes in self._paths:
+            if match := pattern.fullmatch(path):
+                return routes, match.groupdict()
+        return {}, {}
 
     def _has_key(self, headers: Headers) -> bool:
         """Whether the request comes with an API key (RFC 6750 2.1); all are compared, each in constant time."""
@@ -132,12 +140,13 @@ class ApiEndpoint:
         return scheme.lower() == "bearer" and any(matches)
 
     def _render(self, error: UploadError) -> Response:
-        problem = error.problem
+        # tusd's 500 says that this was our fault.
+        problem = errors.BODY_TIMEOUT if error.problem is errors.READ_TIMEOUT else error.problem
         self._metrics.count_error(problem.status, problem.code)
         level = logging.ERROR if problem.status >= 500 else logging.INFO
         log.log(level, LogEvent("ResponseOutgoing", status=problem.status, body=problem.code, **error.evidence))
         answer: dict[str, object] = {"error": problem.message, "code": problem.code}
-        answer |= {name: error.evidence[name] for name in _SHOWN_EVIDENCE if name in error.evidence}
+        answer |= {name: error.evidence[fact] for fact, name in _SHOWN_FACTS.items() if fact in error.evidence}
         if isinstance(error, ChunksMissing):
             answer["missingChunks"] = error.missing
         response = JSONResponse(answer, problem.status)
