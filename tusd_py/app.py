@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from tusd_py.core.chunks import CHUNK_UNIT, DEFAULT_TYPES
 from tusd_py.core.headers import media_type
 from tusd_py.core.links import LinkSigner
+from tusd_py.core.records import FileRecord
 from tusd_py.hooks.configured import (
     HookKeywords,
     configured_backends,
@@ -214,7 +215,19 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         file_mode=file_perms,
     )
     link_times = LinkTimes(signed_url_ttl, signed_url_max_ttl)
-    files = Files(store, records, LinkSigner(signing_keys), link_times, file_threads, pipeline.thumbnails)
+
+    async def scan(record: FileRecord) -> None:
+        await finishing.add_again(record)
+
+    files = Files(
+        store,
+        records,
+        LinkSigner(signing_keys),
+        link_times,
+        file_threads,
+        pipeline.thumbnails,
+        scan=scan if pipeline.scan is not None else None,
+    )
     telling = Telling(
         store,
         files,

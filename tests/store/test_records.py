@@ -300,7 +300,7 @@ def test_a_record_can_be_read_while_something_is_noted_in_it(tmp_path: Path) -> 
     assert found == {FILE_ID}
 
 
-@pytest.mark.parametrize("tail", [b"{", b'{"id":"f_', bytes(100)], ids=["brace", "some", "zeros"])
+@pytest.mark.parametrize("tail", [b"{", b'{"id":"f_', bytes(5000)], ids=["brace", "some", "zeros"])
 def test_a_note_that_dies_leaves_what_was_known_before(tmp_path: Path, tail: bytes) -> None:
     store = store_in(tmp_path)
     known = replace(record_in(tmp_path), scan_result="known before")

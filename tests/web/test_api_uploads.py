@@ -352,7 +352,7 @@ def test_many_who_complete_at_once_hear_the_same(api: ApiClient, neighbour: ApiC
     assert {answer.status for answer in answers} == {200}
     assert len({content(answer)["fileId"] for answer in answers}) == 1
     file_id = content(answers[0])["fileId"]
-    eventually(lambda: not (state_of(api.server) / "pending" / f"{file_id}.json").exists())
+    api.await_status(file_id)
     assert len(traces_of(api.server, upload_id, file_id)) == 5
 
 

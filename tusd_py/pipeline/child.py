@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from tusd_py.pipeline.child_main import LENGTHS
 
 RETRY_DELAY = 10.0
 """Seconds until another process is tried where the system had no room for one."""
+
+EXIT_TIME = 5.0
+"""Seconds that a process may take to exit, once it has closed its socket."""
 
 _MAIN = Path(__file__).with_name("child_main.py")
 _PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "MAGIC")
@@ -80,7 +84,7 @@ class Child:
                     await self._in_thread(self._start)
                 answer, body = await self._exchange(descriptor)
         except (ConnectionError, EOFError):
-            raise self._failure(await self.end()) from None
+            raise self._failure(await self.end(grace=EXIT_TIME)) from None
         except TimeoutError:
             await self.end()
             raise ChildFailed(f"it was not done after {self._limits.seconds:g} s", may_pass=True) from None
@@ -94,14 +98,13 @@ class Child:
             raise ChildFailed(str(answer["error"]))
         return answer, body
 
-    async def end(self) -> int | None:
-        """Kill the process, if there is one; how it ended, as `Popen.returncode` says it."""
+    async def end(self, grace: float = 0.0) -> int | None:
+        """Kill the process, if there is one, after `grace` seconds; how it ended, as `Popen.returncode` says it."""
         process, self._process = self._process, None
         if process is None:
             return None
         self._connection.close()
-        process.kill()
-        return await self._in_thread(process.wait)
+        return await self._in_thread(_ended, process, grace)
 
     def _start(self) -> None:
         # Modules are found where this process finds them, and nowhere else. The environment may hold secrets.
@@ -155,3 +158,10 @@ class Child:
         if number is signal.SIGXCPU:
             return ChildFailed(f"it took more than {self._limits.cpu_seconds} s of processor time")
         return ChildFailed(f"the process ended with {number.name}", may_pass=number is signal.SIGKILL)
+
+
+def _ended(process: subprocess.Popen[bytes], grace: float) -> int:
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(grace)
+    process.kill()
+    return process.wait()

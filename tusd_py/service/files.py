@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -54,7 +55,10 @@ class LinkTimes:
 
 
 class Files:
-    """The records of a server and the way to their bytes."""
+    """The records of a server and the way to their bytes.
+
+    With `scan` no file is served that has not been scanned: it is given one that was ready before there was a scanner.
+    """
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class Files:
         times: LinkTimes,
         in_thread: InThread,
         thumbnails: Thumbnails | None = None,
+        scan: Callable[[FileRecord], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._records = records
@@ -71,6 +76,7 @@ class Files:
         self._times = times
         self._in_thread = in_thread
         self._thumbnails = thumbnails
+        self._scan = scan
 
     async def load(self, file_id: str) -> FileRecord:
         """Raises 404. A file whose bytes have been taken away is said to be gone, from now on."""
@@ -81,6 +87,9 @@ class Files:
         record = await self.load(file_id)
         if (problem := UNSERVED.get(record.status)) is not None:
             raise UploadError(problem, file_status=record.status.value)
+        if self._scan is not None and record.scan_result is None:
+            await self._scan(record)
+            raise UploadError(errors.FILE_NOT_READY, file_status=Status.PROCESSING.value)
         return record
 
     async def open_for_reading(self, record: FileRecord) -> int:

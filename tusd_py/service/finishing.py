@@ -92,6 +92,11 @@ class Finishing:
         await self._in_thread(self._records.add, record)
         self._enqueue(record.id)
 
+    async def add_again(self, record: FileRecord) -> None:
+        """Send a settled file through the steps once more."""
+        await self._in_thread(self._records.reopen, replace(record, status=Status.PROCESSING))
+        self._enqueue(record.id)
+
     async def forget(self, file_id: str) -> None:
         """Remove the record of an upload that is being removed, before its bytes go."""
         await self._in_thread(self._records.remove, file_id)

@@ -142,10 +142,17 @@ class RecordStore:
                 sync_directory(self._pending)
 
     def reopen(self, record: FileRecord) -> None:
-        """Put a settled record on the list of work again; an edge does not serve it meanwhile."""
+        """Put a settled record on the list of work again, if it is not there; an edge does not serve it meanwhile."""
         self.withdraw(record.id)
-        self.add(record)
-        with system_errors_translated():
+        with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry("") as entry:
+            entry.write(encode_record(record), durable=self._durable)
+            try:
+                entry.link(self._pending_path(record.id))
+            except FileExistsError:
+                return
+            if self._durable:
+                sync_directory(self._pending)
+            # An entry is locked: nobody settles the record before it is off the other list.
             self._settled_path(record.id).unlink(missing_ok=True)
 
     def replace(self, record: FileRecord) -> None:

@@ -1,0 +1,167 @@
+"""`tusd-py requeue|rescan|release`: what a human decides about files, seen on the command line and by clients."""
+
+from __future__ import annotations
+
+import getpass
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chunked import Json, fields_of, record_when_settled, state_of
+from tests.hooks.receivers import receiver
+from tests.pipeline.clamav import SMALL, ClamAV, clamav
+from tests.pipeline.test_end_to_end import SIGNATURE, TEXT, Sent, by_tus, in_chunks, signed_link
+from tests.running import DEADLINE, Server, ServerStarter, eventually
+from tusd_py.pipeline.probes import EICAR
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[ClamAV]:
+    with clamav(*SMALL) as daemon:
+        yield daemon
+
+
+def command(upload_dir: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    name, *rest = words
+    line = [sys.executable, "-m", "tusd_py", name, *rest, "-upload-dir", str(upload_dir)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=DEADLINE, check=False)
+
+
+def stopped_with(start: ServerStarter, daemon: ClamAV, content: bytes, *flags: str) -> tuple[Server, Sent]:
+    """A server that has settled a file and was stopped."""
+    server = start("-clamd", daemon.unix, *flags)
+    sent = by_tus(server, content)
+    record_when_settled(server, sent.file_id)
+    server.terminate()
+    return server, sent
+
+
+def settled_anew(start: ServerStarter, daemon: ClamAV, stopped: Server, sent: Sent) -> tuple[Server, Json]:
+    server = start("-clamd", daemon.unix, upload_dir=stopped.upload_dir)
+    return server, record_when_settled(server, sent.file_id)
+
+
+@pytest.mark.parametrize("send", [by_tus, in_chunks])
+def test_release_makes_a_quarantined_file_ready_and_says_who_did_it(
+    start: ServerStarter, daemon: ClamAV, send: type[by_tus]
+) -> None:
+    server = start("-clamd", daemon.unix)
+    sent = send(server, EICAR)
+    record_when_settled(server, sent.file_id)
+    server.terminate()
+    done = command(server.upload_dir, "release", sent.file_id)
+    assert done.returncode == 0, done
+    line = done.stdout + done.stderr
+    assert sent.file_id in line
+    assert f"says {getpass.getuser()}" in line
+    assert f"was quarantined: {SIGNATURE}" in line
+    server, record = settled_anew(start, daemon, server, sent)
+    assert record["status"] == "ready"
+    assert record["scanResult"] == f"released by {getpass.getuser()}, was: {SIGNATURE}"
+    for path in (sent.path, signed_link(server, sent.file_id)):
+        assert server.request("GET", path).body == EICAR
+    assert not (state_of(server) / "quarantine" / sent.file_id).exists()
+
+
+def test_a_file_is_released_beside_a_running_server(start: ServerStarter, daemon: ClamAV) -> None:
+    server = start("-clamd", daemon.unix)
+    sent = by_tus(server, EICAR)
+    record_when_settled(server, sent.file_id)
+    assert command(server.upload_dir, "release", sent.file_id).returncode == 0
+    answer = server.request("GET", f"/api/files/{sent.file_id}")
+    assert fields_of(answer)["status"] in {"processing", "ready"}
+    assert server.request("GET", sent.path).status in {200, 409}
+
+
+@pytest.mark.parametrize(("content", "status"), [(TEXT, "ready"), (EICAR, "quarantined")])
+def test_rescan_asks_the_scanner_again(start: ServerStarter, daemon: ClamAV, content: bytes, status: str) -> None:
+    stopped, sent = stopped_with(start, daemon, content)
+    done = command(stopped.upload_dir, "rescan", sent.file_id)
+    assert done.returncode == 0, done
+    assert not (state_of(stopped) / "public" / sent.file_id).exists()
+    waiting = start("-clamd", "unix:/nowhere/clamd.sock", upload_dir=stopped.upload_dir)
+    assert fields_of(waiting.request("GET", f"/api/files/{sent.file_id}"))["status"] == "processing"
+    for path in (sent.path, signed_link(waiting, sent.file_id)):
+        assert waiting.request("GET", path).status == 409
+    waiting.terminate()
+    server, record = settled_anew(start, daemon, stopped, sent)
+    assert record["status"] == status
+    assert server.request("GET", sent.path).status == (200 if status == "ready" else 403)
+
+
+def test_requeue_tries_a_file_again_whose_bytes_have_come_back(start: ServerStarter, daemon: ClamAV) -> None:
+    stopped, sent = stopped_with(start, daemon, TEXT)
+    path = stopped.upload_dir / sent.upload_id
+    aside = path.rename(path.with_name("aside"))
+    (state_of(stopped) / "public" / sent.file_id).unlink()
+    server, record = settled_anew(start, daemon, stopped, sent)
+    eventually(lambda: fields_of(server.request("GET", f"/api/files/{sent.file_id}"))["status"] == "gone")
+    assert server.request("GET", sent.path).status == 410
+    server.terminate()
+    aside.rename(path)
+    done = command(stopped.upload_dir, "requeue", sent.file_id)
+    assert done.returncode == 0, done
+    server, record = settled_anew(start, daemon, server, sent)
+    assert (record["status"], record["scanResult"]) == ("ready", "clean")
+    assert server.request("GET", sent.path).body == TEXT
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "status"),
+    [("release", TEXT, "ready"), ("requeue", TEXT, "ready"), ("requeue", EICAR, "quarantined")],
+)
+def test_a_file_in_another_status_is_left_alone(
+    start: ServerStarter, daemon: ClamAV, name: str, content: bytes, status: str
+) -> None:
+    stopped, sent = stopped_with(start, daemon, content)
+    before = stopped.files()
+    done = command(stopped.upload_dir, name, sent.file_id)
+    assert done.returncode == 1
+    assert f"the file is {status}" in done.stdout + done.stderr
+    assert stopped.files() == before
+
+
+@pytest.mark.parametrize("name", ["requeue", "rescan", "release"])
+def test_a_file_that_is_being_worked_on_is_left_alone(start: ServerStarter, name: str) -> None:
+    server = start("-clamd", "unix:/nowhere/clamd.sock")
+    sent = by_tus(server, EICAR)
+    done = command(server.upload_dir, name, sent.file_id)
+    assert done.returncode == 1
+    assert "the file is processing" in done.stdout + done.stderr
+
+
+def test_deleted_bytes_cannot_be_released(start: ServerStarter, daemon: ClamAV) -> None:
+    stopped, sent = stopped_with(start, daemon, EICAR, "-infected", "delete")
+    for name in ("release", "rescan"):
+        done = command(stopped.upload_dir, name, sent.file_id)
+        assert done.returncode == 1
+        assert "its bytes have been deleted" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", [("release",), ("release", "f_" + "0" * 32), ("rescan", "../../etc/passwd")])
+def test_what_is_no_file_is_an_error(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = command(tmp_path, *words)
+    assert done.returncode == 1
+    assert done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_was_decided_is_told_in_order_and_under_a_new_id(start: ServerStarter, daemon: ClamAV) -> None:
+    with receiver() as webhooks:
+        flags = ("-clamd", daemon.unix, "-webhook-url", webhooks.url)
+        server = start(*flags)
+        sent = by_tus(server, EICAR)
+        for name in ("release", "rescan", "release"):
+            count = len(webhooks.received)
+            eventually(lambda count=count: len(webhooks.received) > count - 1)
+            record_when_settled(server, sent.file_id)
+            server.terminate()
+            assert command(server.upload_dir, name, sent.file_id).returncode == 0
+            server = start(*flags, upload_dir=server.upload_dir)
+        eventually(lambda: len(webhooks.received) == 4)
+    kinds = [body["type"] for body in webhooks.bodies]
+    assert kinds == ["file.quarantined", "file.ready", "file.quarantined", "file.ready"]
+    assert len({request.header("Webhook-Id") for request in webhooks.received}) == 4
