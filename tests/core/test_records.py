@@ -50,6 +50,7 @@ RECORDS = st.builds(
     ).map(tuple),
     chunk_count=st.none() | st.integers(0, 2**40),
     released_at=st.none() | TIMES,
+    reopened_at=st.none() | TIMES,
     request=st.none()
     | st.builds(
         HttpRequest,

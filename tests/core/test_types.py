@@ -16,6 +16,12 @@ WITH_A_MAGIC = (
     *("video/mp4", "video/quicktime", "audio/mp4", "video/webm", "video/x-matroska", "audio/ogg", "audio/flac"),
     *(DOCX, ODT, "application/epub+zip", "application/msword", "image/svg+xml"),
 )
+TEXTS = (
+    *("text/plain", "text/html", "text/csv", "text/x-shellscript", "text/x-script.python", "text/x-c", "text/x-php"),
+    *("application/json", "application/x-ndjson", "application/javascript", "application/x-subrip", "text/xml"),
+    *("message/rfc822", "image/svg+xml", "application/postscript", "application/x-wine-extension-ini"),
+    *("application/vnd.hp-HPGL", "image/x-portable-greymap", "application/x-matlab-data", "audio/x-ape"),
+)
 PROGRAMS = ("application/x-executable", "application/x-sharedlib", "application/x-dosexec", PORTABLE)
 
 TYPES = st.text() | st.from_regex(r"(?:text|image|video|application)/[a-z.+*-]{1,12}", fullmatch=True)
@@ -31,16 +37,6 @@ def test_every_type_is_what_it_is_called(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "detected",
-    [
-        *("text/plain", "text/html", "text/csv", "text/x-shellscript", "text/x-script.python", "text/x-c", "text/x-php"),
-        *("application/json", "application/x-ndjson", "application/javascript", "application/x-subrip", "text/xml"),
-        *("message/rfc822", "image/svg+xml", "application/postscript", "application/x-wine-extension-ini"),
-        *("application/vnd.hp-HPGL", "image/x-portable-greymap", "application/x-matlab-data", "audio/x-ape"),
-        OCTET_STREAM,
-    ],
-)
-@pytest.mark.parametrize(
     "claim",
     [
         *("text/plain", "text/csv", "text/markdown", "text/x-python", "text/javascript", "text/html", "text/x-made-up"),
@@ -48,8 +44,9 @@ def test_every_type_is_what_it_is_called(kind: str) -> None:
         *("application/x-sh", "message/rfc822", "application/vnd.apple.mpegurl"),
     ],
 )
-def test_text_may_look_like_any_other_text(claim: str, detected: str) -> None:
-    assert judge(claim, detected) is None
+def test_text_may_look_like_any_other_text(claim: str) -> None:
+    for detected in (*TEXTS, OCTET_STREAM):
+        assert judge(claim, detected) is None
 
 
 @pytest.mark.parametrize(
@@ -112,11 +109,12 @@ def test_honest_files_pass_whatever_libmagic_calls_them(claim: str, detected: st
     assert judge(claim, detected) is None
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("claim", [*DEFAULT_TYPES, DOCX, "image/svg+xml", "text/html", "audio/mpeg", "model/stl", "x/y"])
-def test_a_program_is_nothing_else(claim: str, program: str) -> None:
-    reason = judge(claim, program)
-    assert reason == f"the file is called {claim} and is {program}"
+@pytest.mark.parametrize(
+    "claim", [*DEFAULT_TYPES, DOCX, "image/svg+xml", "text/html", "audio/mpeg", "model/stl", "x/y"]
+)
+def test_a_program_is_nothing_else(claim: str) -> None:
+    for program in PROGRAMS:
+        assert judge(claim, program) == f"the file is called {claim} and is {program}"
 
 
 @pytest.mark.parametrize("claim", WITH_A_MAGIC)
@@ -149,10 +147,10 @@ def test_a_file_that_is_called_something_else_is_refused(claim: str, detected: s
     assert judge(claim, detected) == f"the file is called {claim} and is {detected}"
 
 
-@pytest.mark.parametrize("detected", [*PROGRAMS, "text/html", "image/png", OCTET_STREAM])
 @pytest.mark.parametrize("claim", ["", OCTET_STREAM, "Application/Octet-Stream; x=y", " "])
-def test_a_claim_of_nothing_contradicts_nothing(claim: str, detected: str) -> None:
-    assert judge(claim, detected) is None
+def test_a_claim_of_nothing_contradicts_nothing(claim: str) -> None:
+    for detected in (*PROGRAMS, *TEXTS, "image/png", OCTET_STREAM):
+        assert judge(claim, detected) is None
 
 
 # --- lists of allowed types ---
@@ -304,9 +302,9 @@ def test_what_can_carry_a_script_is_never_shown_in_place(kind: str) -> None:
 
 
 @pytest.mark.parametrize("claim", [*sorted(INLINE_TYPES), "Text/Plain ; a=b", "text/html", "image/svg+xml", "", "x/y"])
-@pytest.mark.parametrize("detected", ACTIVE)
-def test_no_claim_makes_a_page_or_a_drawing_one_that_is_shown_in_place(claim: str, detected: str) -> None:
-    assert content_disposition({"filetype": served_type(claim, detected)}) == "attachment"
+def test_no_claim_makes_a_page_or_a_drawing_one_that_is_shown_in_place(claim: str) -> None:
+    for detected in ACTIVE:
+        assert content_disposition({"filetype": served_type(claim, detected)}) == "attachment"
 
 
 @given(TYPES, TYPES)

@@ -1,9 +1,9 @@
-"""Run a Python module, and kill the process before its n-th call of the system that names something.
+"""Run a Python module, and kill the process before its n-th call of the system that changes something.
 
     python dying_server.py N NAMES python -m MODULE ARGUMENTS...
 
-NAMES are parts of paths, separated by commas. The calls that change a directory are counted, and those that open a
-file; what only reads or writes one is not seen.
+NAMES are parts of paths, separated by commas. Counted are the calls that make, link, rename or remove what has such a
+name: those after which other names are on the disk than before. What is written into a file is not seen.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import runpy
 import signal
 import sys
 
-CALLS = frozenset({"open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir"})
+CALLS = frozenset({"os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir"})
 
 
 def die_at(number: int, names: list[str]) -> None:
     counter = itertools.count(1)
 
     def look(call: str, arguments: tuple[object, ...]) -> None:
-        if call in CALLS:
+        if call in CALLS or (call == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT):
             paths = [os.fsdecode(each) for each in arguments if isinstance(each, str | bytes | os.PathLike)]
             if any(name in path for name in names for path in paths) and next(counter) == number:
                 os.kill(os.getpid(), signal.SIGKILL)

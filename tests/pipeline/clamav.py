@@ -33,6 +33,7 @@ LARGE = (
     "MaxFileSize 2000M",
     "MaxScanSize 2000M",
     "MaxScanTime 240000",
+    "ScanImageFuzzyHash no",
 )
 """What the README says to set."""
 

@@ -1,4 +1,4 @@
-"""The child processes of this process that the pipeline has started."""
+"""What this process has open, and the child processes that the pipeline has started in it."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ def is_ours(path: Path) -> bool:
     """A process that has ended tells no command any more; a daemon of another test has not ended."""
     command = (path / "cmdline").read_bytes()
     return b"child_main.py" in command or not command
+
+
+def open_files() -> list[str]:
+    """The paths behind the descriptors of this process."""
+    paths = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            paths.append(os.readlink(f"/proc/self/fd/{name}"))
+    return paths
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

@@ -23,7 +23,7 @@ ChildMaker = Callable[..., Child]
 @pytest.fixture
 def child(threads: Threads, runner: asyncio.Runner, tmp_path: Path) -> Iterator[ChildMaker]:
     """Makes children that do what the lines of a function `job(descriptor, **arguments)` say."""
-    children = []
+    children: list[Child] = []
 
     def maker(*lines: str, limits: Limits = LIMITS, **arguments: object) -> Child:
         path = tmp_path / f"job{len(children)}.py"

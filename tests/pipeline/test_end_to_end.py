@@ -436,7 +436,7 @@ def test_post_finish_can_come_at_the_moment_at_which_tusd_sends_it(start: Server
     assert told(hooks, bad) == ["post-finish", "file-quarantined"]
 
 
-def test_file_events_have_the_record_and_links_that_work(scanned: Server, start: ServerStarter, small: ClamAV) -> None:
+def test_file_events_have_the_record_and_links_that_work(start: ServerStarter, small: ClamAV) -> None:
     with receiver() as hooks:
         server = start(
             *("-clamd", small.unix, "-hooks-http", hooks.url, "-hooks-enabled-events", HOOKS),
@@ -545,10 +545,10 @@ def test_thumbnails_are_served_by_signed_link_only(start: ServerStarter, small: 
     for refused in (path, link.replace("/128?", "/32?"), f"/files/{sent.file_id}?{query}", path + "?" + query[:-4]):
         assert server.request("GET", refused).status == 403, refused
     keys = (state_of(server) / "signing.keys").read_bytes().split()
-    for size in ("64", "0128", "../128", "128.webp"):
+    for size, status in (("64", 404), ("../128", 403), ("128.webp", 403)):
         subject = f"{sent.file_id}/thumbnail/{size}"
         query = LinkSigner(keys).query(subject, int(time.time()) + 60)
-        assert server.request("GET", f"/files/{subject}?{query}").status == 404, size
+        assert server.request("GET", f"/files/{subject}?{query}").status == status, size
 
 
 def test_what_is_no_image_has_no_thumbnails(start: ServerStarter, small: ClamAV) -> None:

@@ -16,13 +16,13 @@ from tests.chunked import fields_of, record_when_settled, state_of
 from tests.hooks.receivers import Receiver, receiver
 from tests.pipeline.clamav import ClamAV
 from tests.pipeline.test_end_to_end import HOOKS, SIGNATURE, TEXT, Sent, by_tus, in_chunks, png, signed_link, status_of
-from tests.running import DEADLINE, Server, ServerStarter, eventually
+from tests.running import Server, ServerStarter, eventually
 from tusd_py.pipeline.probes import EICAR
 
 DYING = Path(__file__).parent.parent / "crash" / "dying_server.py"
-MOST_CALLS = 45
-STRIDE = 5
-"""Without --long, the server dies at every fifth call."""
+MOST_CALLS = 24
+STRIDE = 2
+"""Without --long, the server dies at every second call."""
 
 
 def health(server: Server) -> dict[str, object]:
@@ -164,7 +164,7 @@ def test_a_file_comes_to_its_end_wherever_the_server_was_killed(
 
         flags += ("-clamd", small.unix)
         deaths = die_everywhere(start, away, flags, files, step)
-        assert deaths * step >= 10, "not all steps were counted"
+        assert deaths * step >= 8, "not all steps were counted"
 
         server = start(*flags, upload_dir=away.upload_dir)
         for sent in files:
@@ -176,9 +176,9 @@ def test_a_file_comes_to_its_end_wherever_the_server_was_killed(
             else:
                 assert (state_of(server) / "quarantine" / sent.file_id).read_bytes() == content
                 assert not (server.upload_dir / sent.upload_id).exists()
-        events = {"post-finish", "file-ready", "file.ready"} if kind == "ready" else {"file-quarantined", "file.quarantined"}
+        events = {f"file-{kind}", f"file.{kind}"} | ({"post-finish"} if kind == "ready" else set())
         for sent in files:
-            found = eventually(lambda sent=sent: (f := ids_of(calls, webhooks, sent)).keys() >= events and f)
+            eventually(lambda sent=sent: ids_of(calls, webhooks, sent).keys() >= events)
+            found = ids_of(calls, webhooks, sent)
             assert found.keys() == events
             assert all(len(ids) == 1 and "" not in ids for ids in found.values()), found
-    assert DEADLINE

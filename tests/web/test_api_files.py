@@ -378,7 +378,7 @@ def test_signed_downloads_are_by_links_only(start: ServerStarter) -> None:
         assert get(api, api.link(uploaded)).body == b"hello"
 
 
-@pytest.mark.parametrize("flags", [("-downloads", "off"), ("-disable-download",), ("-disable-download=true",)])
+@pytest.mark.parametrize("flags", [("-downloads", "off"), ("-disable-download",)])
 def test_downloads_that_are_off_are_off_in_every_way(start: ServerStarter, flags: tuple[str, ...]) -> None:
     api = ApiClient(start(*flags))
     upload_id, file_id = api.upload(b"hello")

@@ -125,9 +125,8 @@ def test_the_holder_of_a_link_can_neither_make_another_nor_learn_the_upload(
                 *("/metrics", "/health", "/"),
             ):
                 for headers in (
-                    *({}, TUS, TUS_CHUNK | {"Upload-Offset": "0", "Upload-Length": "0"}),
-                    *({"Origin": "https://page.example"}, {"X-HTTP-Method-Override": "DELETE"} | TUS),
-                    TUS | {"Upload-Concat": f"final;/files/{file_id}"},
+                    TUS | {"Origin": "https://page.example", "X-HTTP-Method-Override": "DELETE"},
+                    TUS_CHUNK | {"Upload-Offset": "0", "Upload-Concat": f"final;/files/{file_id}"},
                 ):
                     seen.append((method, target, server.request(method, target, headers)))
         for method, target, answer in seen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from tusd_py.web.api import Api, ApiOptions
 
 CONFIGURATION = """\
 warnings = false
-seed = 1
+seed = {seed}
 
 [generation]
 max-examples = {examples}
@@ -66,14 +67,15 @@ def operations(document: dict[str, Any]) -> dict[tuple[str, str], Any]:
     }
 
 
-def run_schemathesis(folder: Path, api: ApiClient, examples: int, *options: str) -> None:
-    """Try everything that the document says on the server, and much that it does not."""
+def run_schemathesis(folder: Path, api: ApiClient, examples: int, *options: str, seed: int = 1) -> None:
+    """Try everything that the document says on the server, and much that it does not; the same with the same seed."""
     opened = api.initiate(b"hello")
     done, file_id = api.upload(b"hello")
     by_tus = api.server.create(0).rpartition("/")[2]
     tus_file_id = api.status(by_tus)["fileId"]
     (folder / "schemathesis.toml").write_text(
         CONFIGURATION.format(
+            seed=seed,
             examples=examples,
             uploads=json.dumps([opened, done, by_tus]),
             files=json.dumps([file_id, tus_file_id]),
@@ -87,11 +89,11 @@ def run_schemathesis(folder: Path, api: ApiClient, examples: int, *options: str)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_server_does_what_the_document_says(
-    start: ServerStarter, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    is_long = request.config.getoption("--long")
-    run_schemathesis(tmp_path, ApiClient(start(*SMALL_CHUNKS)), 500 if is_long else 12)
+def test_the_server_does_what_the_document_says(api: ApiClient, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--long"):
+        run_schemathesis(tmp_path, api, 500, seed=secrets.randbelow(2**32))
+    else:
+        run_schemathesis(tmp_path, api, 12)
 
 
 def test_where_keys_are_asked_for_the_document_says_so_and_they_are(start: ServerStarter, tmp_path: Path) -> None:
@@ -102,21 +104,21 @@ def test_where_keys_are_asked_for_the_document_says_so_and_they_are(start: Serve
     run_schemathesis(tmp_path, ApiClient(server, key=KEY), 1, "--phases", "coverage", "--header", header)
 
 
-def test_the_document_has_exactly_the_routes_of_the_server(server: Server) -> None:
+def test_the_document_has_exactly_the_routes_of_the_server(api: ApiClient) -> None:
     anything: Any = None
     options = ApiOptions(api_path="/api", base_path="/files/", max_size=0, allowed_types=frozenset())
     served = {
         (route.method, re.sub(r"{.*?}", "{}", route.path))
         for route in Api(anything, anything, anything, options).routes
     }
-    described = {(method, re.sub(r"{.*?}", "{}", path)) for method, path in operations(document_of(server))}
+    described = {(method, re.sub(r"{.*?}", "{}", path)) for method, path in operations(document_of(api.server))}
     assert described == served
 
 
-def test_the_document_has_every_code_of_the_api_with_its_status(server: Server) -> None:
+def test_the_document_has_every_code_of_the_api_with_its_status(api: ApiClient) -> None:
     table = {value.code: value for value in vars(errors).values() if isinstance(value, Problem)}
     described = set()
-    for operation in operations(document_of(server)).values():
+    for operation in operations(document_of(api.server)).values():
         for status, response in operation["responses"].items():
             if status[0] not in "45":
                 continue
@@ -155,8 +157,7 @@ def test_the_document_knows_where_it_is_and_what_is_switched_off(start: ServerSt
     assert "linkToUpload" not in json.dumps(document)
 
 
-def test_the_example_of_the_document_works(server: Server) -> None:
-    api = ApiClient(server)
-    [example] = document_of(server)["components"]["schemas"]["Initiation"]["examples"]
+def test_the_example_of_the_document_works(api: ApiClient) -> None:
+    [example] = document_of(api.server)["components"]["schemas"]["Initiation"]["examples"]
     assert example == announcement(b"hello")
     assert api.announce(example).status == 201

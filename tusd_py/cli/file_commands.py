@@ -60,8 +60,7 @@ def run_file_command(name: str, file_id: str, flags: Mapping[str, Any]) -> str:
         quarantine.release(record)
     elif record.status is Status.QUARANTINED:
         raise Refused("its bytes have been deleted")
-    changed = replace(command.change(record), status=Status.PROCESSING)
-    records.reopen(changed)
+    records.reopen(command.change(record))
     return f"file {file_id} (was {record.status.value}: {record.scan_result}) {command.done}, says {_user()}"
 
 

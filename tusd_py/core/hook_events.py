@@ -74,7 +74,8 @@ def access_mode(method: str) -> str:
 class HookCall:
     """One event for one receiver; `id` names it, so that a receiver can tell one that comes twice.
 
-    `file` describes the file of an event about one, as the API does, with links to it.
+    `file` describes the file of an event about one, as the API does, with links to it; `happened_at`, in Unix seconds,
+    is set where the receiver is told of it.
     """
 
     id: str
@@ -84,6 +85,7 @@ class HookCall:
     info_path: str = ""
     access: Access | None = None
     file: Mapping[str, object] | None = None
+    happened_at: float = 0.0
 
 
 def without_headers(call: HookCall, names: Collection[str]) -> HookCall:

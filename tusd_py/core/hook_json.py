@@ -61,7 +61,7 @@ def call_document(call: HookCall) -> dict[str, Any]:
 
 def pack_call(call: HookCall) -> bytes:
     """A call as it is kept until it is delivered: on one line, with its id."""
-    return _encode({"CallID": call.id} | call_document(call))
+    return _encode({"CallID": call.id, "HappenedAt": call.happened_at} | call_document(call))
 
 
 def unpack_call(text: bytes) -> HookCall:
@@ -85,6 +85,7 @@ def unpack_call(text: bytes) -> HookCall:
             request=HttpRequest(request["Method"], request["URI"], request["RemoteAddr"], request["Header"]),
             info_path=storage["InfoPath"],
             file=document["Event"].get("File"),
+            happened_at=float(document.get("HappenedAt", 0.0)),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptCall(type(error).__name__) from error

@@ -52,8 +52,8 @@ class FileRecord:
     `content_type` is what the client claims, `detected_type` what the bytes are known to be; `checksum` is the
     SHA-256 of the bytes in hexadecimal, None where nobody had it computed. `upload_id` and `path` never leave the
     server: they are the right to write and the place on disk. `chunk_count` is None for tus uploads.
-    `released_at` is when a human took the file out of quarantine; `request` is the one that finished the upload, where
-    a hook will want it.
+    `released_at` is when a human took the file out of quarantine, `reopened_at` when the file, settled before, was sent
+    through the steps once more; `request` is the one that finished the upload, where a hook will want it.
     """
 
     id: str
@@ -72,6 +72,7 @@ class FileRecord:
     thumbnails: tuple[Thumbnail, ...] = ()
     chunk_count: int | None = None
     released_at: float | None = None
+    reopened_at: float | None = None
     request: HttpRequest | None = None
 
     @property
@@ -152,6 +153,7 @@ def encode_record(record: FileRecord) -> bytes:
         "completed": record.completed_at,
         "chunkCount": record.chunk_count,
         "released": record.released_at,
+        "reopened": record.reopened_at,
         "request": None if record.request is None else asdict(record.request),
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
@@ -178,6 +180,7 @@ def decode_record(text: bytes) -> FileRecord:
             thumbnails=tuple(Thumbnail(**each) for each in document["thumbnails"]),
             chunk_count=document["chunkCount"],
             released_at=document.get("released"),
+            reopened_at=document.get("reopened"),
             request=HttpRequest(**request) if (request := document.get("request")) else None,
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -26,7 +27,10 @@ from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
 from tusd_py.core.hook_events import HookCall
 from tusd_py.core.hook_json import CorruptCall, pack_call, unpack_call
+from tusd_py.core.log_event import LogEvent
 from tusd_py.hooks.fresh import FreshCalls
+
+log = logging.getLogger("tusd_py")
 
 _NAME = re.compile(r"([0-9a-f]{32})-([0-9]{20})-(.+)\.json")
 _HEAD_START = 5.0
@@ -208,10 +212,12 @@ class Outbox:
     def _read(self, path: Path, descriptor: int) -> Claim | float | None:
         """The claim, or the seconds until it is due; a file that cannot be read is put aside."""
         with open(descriptor, "rb", closefd=False) as file:
-            first, *failures = file.read().splitlines()
+            first, *failures = file.read().split(b"\n")
+        failures = [failure for failure in failures if failure]
         try:
             call = unpack_call(first)
         except CorruptCall:
+            log.error(LogEvent("HookDeadLetter", file=path.name, error="not a call"))  # noqa: TRY400
             self._move_to_dead(path)
             return None
         due_in = _retry_at(failures[-1]) - time.time() if failures else 0.0

@@ -35,7 +35,7 @@ class WebhookBackend:
 
     async def call(self, call: HookCall) -> HookAnswer:
         kind = call.event.value.replace("-", ".")
-        message = {"type": kind, "timestamp": timestamp(time.time()), "data": dict(call.file or {})}
+        message = {"type": kind, "timestamp": timestamp(call.happened_at), "data": dict(call.file or {})}
         body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         headers = {"Content-Type": "application/json"}
         if self._key is not None:

@@ -47,7 +47,7 @@ def job(descriptor: int, *, sizes: Sequence[int], max_pixels: int) -> tuple[dict
 
 
 def _reduced(source: Image.Image, size: int) -> Image.Image:
-    """The first frame, upright, in RGB or RGBA, not larger than the square. JPEGs are never decoded in full."""
+    """The first frame, upright, in RGB or RGBA, not larger than the square. Large JPEGs are not decoded in full."""
     turn = _TURNS.get(_orientation(source))
     source.draft(None, (2 * size, 2 * size))
     source.load()

@@ -94,7 +94,7 @@ class Finishing:
 
     async def add_again(self, record: FileRecord) -> None:
         """Send a settled file through the steps once more."""
-        await self._in_thread(self._records.reopen, replace(record, status=Status.PROCESSING))
+        await self._in_thread(self._records.reopen, record)
         self._enqueue(record.id)
 
     async def forget(self, file_id: str) -> None:

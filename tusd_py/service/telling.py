@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -52,11 +53,12 @@ class Telling:
         upload = await self._upload_of(record)
         if record.status is Status.READY:
             await self._hooks.after_ready(upload, record.request or NO_REQUEST)
-        call_id = f"{record.id}.{event}.{int(record.completed_at)}"
+        begun_at = record.reopened_at or record.completed_at
+        call_id = f"{record.id}.{event}.{int(1000 * begun_at)}"
         document = self._description(record)
         await self._hooks.after_settling(event, upload, call_id, document)
         if self._send_webhook is not None:
-            call = HookCall(call_id, event, upload, NO_REQUEST, file=document)
+            call = HookCall(call_id, event, upload, NO_REQUEST, file=document, happened_at=time.time())
             await self._in_thread(self._send_webhook, call)
 
     async def _upload_of(self, record: FileRecord) -> Upload:

@@ -13,13 +13,13 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
 from tusd_py.core.ids import is_file_id
-from tusd_py.core.records import CorruptRecord, FileRecord, decode_record, encode_record
+from tusd_py.core.records import CorruptRecord, FileRecord, Status, decode_record, encode_record
 from tusd_py.store.system_errors import system_errors_translated
 from tusd_py.store.workspace import Workspace, sync_directory, write_all
 
@@ -122,9 +122,7 @@ class RecordStore:
         """
         path = self._pending_path(record.id)
         with system_errors_translated(missing=errors.FILE_NOT_FOUND), open(path, "r+b", buffering=0) as file:
-            end = file.read().rfind(b"\n") + 1
-            file.truncate(end)
-            file.seek(end)
+            file.seek(file.read().rfind(b"\n") + 1)
             write_all(file.fileno(), _line(record))
             if self._durable:
                 os.fsync(file.fileno())
@@ -144,6 +142,7 @@ class RecordStore:
     def reopen(self, record: FileRecord) -> None:
         """Put a settled record on the list of work again, if it is not there; an edge does not serve it meanwhile."""
         self.withdraw(record.id)
+        record = replace(record, status=Status.PROCESSING, reopened_at=time.time())
         with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry("") as entry:
             entry.write(encode_record(record), durable=self._durable)
             try:
