@@ -328,6 +328,59 @@ def test_the_age_of_the_oldest_work_is_known(tmp_path: Path) -> None:
     assert store.oldest_pending() >= age
 
 
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_settled_record_can_be_put_on_the_list_of_work_again(tmp_path: Path, durable: bool) -> None:
+    store = store_in(tmp_path, durable=durable)
+    record = record_in(tmp_path)
+    store.add(record)
+    store.publish(record, HEADERS)
+    store.settle(settled(record, Status.READY, "clean"))
+    before = time.time()
+    store.reopen(store.load(FILE_ID))
+    reopened = store.load(FILE_ID)
+    assert reopened.reopened_at is not None
+    assert before <= reopened.reopened_at <= time.time()
+    assert replace(reopened, reopened_at=None) == replace(record, scan_result="clean")
+    assert files_in(tmp_path) == [f"pending/{FILE_ID}.json"]
+    store.reopen(settled(record, Status.GONE))
+    assert store.load(FILE_ID) == reopened
+    claim = store.claim(FILE_ID)
+    assert claim is not None
+    with (tmp_path / ".tusd-py" / "pending" / f"{FILE_ID}.json").open("ab") as file:
+        file.write(b"{")  # a note that died
+    store.note(replace(reopened, scan_result="x"))
+    assert store.load(FILE_ID) == replace(reopened, scan_result="x")
+    store.settle(settled(claim.record, Status.READY))
+    claim.release()
+    assert (store.pending_ids(), list(store.settled_ids())) == ([], [FILE_ID])
+
+
+def test_reopening_that_dies_loses_no_record(tmp_path: Path) -> None:
+    code = """
+def prepare(directory):
+    fresh(directory)
+    store = store_in(directory)
+    store.add(record_in(directory))
+    store.settle(settled(record_in(directory), Status.READY))
+
+
+def operate(directory):
+    store_in(directory).reopen(store_in(directory).load(FILE_ID))
+"""
+    statuses = []
+    for directory in outcomes_of_crashes(tmp_path, STORE + code):
+        store = store_in(directory)
+        statuses.append(store.load(FILE_ID).status)
+        for file_id in store.pending_ids():
+            claim = store.claim(file_id)
+            assert claim is not None
+            store.settle(settled(claim.record, Status.READY))
+            claim.release()
+        assert store.load(FILE_ID).status is Status.READY
+        assert (store.pending_ids(), list(store.settled_ids())) == ([], [FILE_ID])
+    assert set(statuses) == {Status.PROCESSING, Status.READY}
+
+
 # --- claims ---
 
 

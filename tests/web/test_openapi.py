@@ -29,11 +29,13 @@ max-examples = {examples}
 [dictionaries]
 uploads = {{ values = {uploads} }}
 files = {{ values = {files} }}
+numbers = {{ values = [0] }}
 
 # Half of the ids are real ones: those of an open upload, a finished one, one that came by tus, and their files.
 [parameters]
 "path.uploadId" = {{ dictionary = "uploads", probability = 0.5 }}
 "path.fileId" = {{ dictionary = "files", probability = 0.5 }}
+"path.number" = {{ dictionary = "numbers", probability = 0.5 }}
 
 # Some refuse what is too large, or has no length, by a status of its own.
 [checks]

@@ -12,6 +12,7 @@ from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
 from tusd_py.core.headers import LARGEST, media_type
 from tusd_py.core.records import OWNER
+from tusd_py.core.types import canonical
 
 LARGEST_JSON = 1024 * 1024
 """Bytes of a JSON body."""
@@ -108,7 +109,7 @@ def parse_initiation(body: bytes, *, allowed_types: Collection[str], max_size: i
 
 def check_type(claim: str, allowed_types: Collection[str]) -> None:
     """Raises 415 for a media type that is not on the list; parameters do not count, an empty list allows all."""
-    if allowed_types and media_type(claim) not in allowed_types:
+    if allowed_types and canonical(media_type(claim)) not in {canonical(each) for each in allowed_types}:
         raise UploadError(errors.TYPE_NOT_ALLOWED)
 
 

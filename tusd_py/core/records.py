@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from tusd_py.core.hook_events import HttpRequest
+from tusd_py.core.types import served_type
 from tusd_py.core.uploads import Upload
 
 
@@ -82,7 +83,7 @@ class FileRecord:
     @property
     def type(self) -> str:
         """The media type to serve the bytes under."""
-        return self.detected_type or self.content_type
+        return served_type(self.content_type, self.detected_type) if self.detected_type else self.content_type
 
 
 class CorruptRecord(ValueError):

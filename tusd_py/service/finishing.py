@@ -187,6 +187,8 @@ class Finishing:
             return  # done, removed, or in the hands of another process: a rescan finds it again if that dies
         try:
             await (self._settling.fail(claim.record, failure) if failure else self._settling.settle(claim.record))
+            if not await self._in_thread(self._records.exists, file_id):
+                await self.forget(file_id)  # it was removed meanwhile, and so is what the steps have made of it
         finally:
             claim.release()
         self._attempts.pop(file_id, None)

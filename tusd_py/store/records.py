@@ -144,7 +144,7 @@ class RecordStore:
         self.withdraw(record.id)
         record = replace(record, status=Status.PROCESSING, reopened_at=time.time())
         with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry("") as entry:
-            entry.write(encode_record(record), durable=self._durable)
+            entry.write(_line(record), durable=self._durable)
             try:
                 entry.link(self._pending_path(record.id))
             except FileExistsError:
