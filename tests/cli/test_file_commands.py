@@ -5,15 +5,16 @@ from __future__ import annotations
 import getpass
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.chunked import Json, fields_of, record_when_settled, state_of
-from tests.hooks.receivers import receiver
+from tests.chunked import Json, fields_of, state_of
+from tests.hooks.receivers import Receiver, receiver
 from tests.pipeline.clamav import SMALL, ClamAV, clamav
-from tests.pipeline.test_end_to_end import SIGNATURE, TEXT, Sent, by_tus, in_chunks, signed_link
+from tests.pipeline.test_end_to_end import SIGNATURE, TEXT, Sent, by_tus, in_chunks, record_when_settled, signed_link
 from tests.running import DEADLINE, Server, ServerStarter, eventually
 from tusd_py.pipeline.probes import EICAR
 
@@ -46,7 +47,7 @@ def settled_anew(start: ServerStarter, daemon: ClamAV, stopped: Server, sent: Se
 
 @pytest.mark.parametrize("send", [by_tus, in_chunks])
 def test_release_makes_a_quarantined_file_ready_and_says_who_did_it(
-    start: ServerStarter, daemon: ClamAV, send: type[by_tus]
+    start: ServerStarter, daemon: ClamAV, send: Callable[[Server, bytes], Sent]
 ) -> None:
     server = start("-clamd", daemon.unix)
     sent = send(server, EICAR)
@@ -149,18 +150,22 @@ def test_what_is_no_file_is_an_error(tmp_path: Path, words: tuple[str, ...]) -> 
     assert "Traceback" not in done.stderr
 
 
+def has_received(webhooks: Receiver, count: int) -> bool:
+    return len(webhooks.received) == count
+
+
 def test_what_was_decided_is_told_in_order_and_under_a_new_id(start: ServerStarter, daemon: ClamAV) -> None:
     with receiver() as webhooks:
         flags = ("-clamd", daemon.unix, "-webhook-url", webhooks.url)
         server = start(*flags)
         sent = by_tus(server, EICAR)
         for count, name in enumerate(("release", "rescan"), 1):
-            eventually(lambda count=count: len(webhooks.received) == count)
+            eventually(partial(has_received, webhooks, count))
             record_when_settled(server, sent.file_id)
             server.terminate()
             assert command(server.upload_dir, name, sent.file_id).returncode == 0
             server = start(*flags, upload_dir=server.upload_dir)
-        eventually(lambda: len(webhooks.received) == 3)
+        eventually(partial(has_received, webhooks, 3))
     kinds = [body["type"] for body in webhooks.bodies]
     assert kinds == ["file.quarantined", "file.ready", "file.quarantined"]
     assert len({request.header("Webhook-Id") for request in webhooks.received}) == 3

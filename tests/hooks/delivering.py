@@ -23,6 +23,7 @@ async def main(directory: str, endpoint: str, *uploads: str) -> None:
         Threads("hook-files", 4),
         first_pause=0.1,
         rescan_interval=0.2,
+        head_start=1.0,
     )
     for upload in uploads:
         for event in (Event.POST_CREATE, Event.POST_FINISH):

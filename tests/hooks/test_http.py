@@ -145,10 +145,10 @@ def test_the_number_is_that_of_all_attempts(retry: int, attempts: int) -> None:
 
 def test_the_pause_between_attempts_is_always_the_same() -> None:
     with receiver(Reply(500)) as hooks:
-        failure_of(hooks.url, backoff=0.2)
+        failure_of(hooks.url, backoff=0.5)
     first, second, third = [request.at for request in hooks.received]
-    assert 0.2 <= second - first < 0.4
-    assert 0.2 <= third - second < 0.4
+    assert 0.5 <= second - first < 1
+    assert 0.5 <= third - second < 1
 
 
 def test_a_connection_that_breaks_is_a_network_error() -> None:
@@ -182,7 +182,7 @@ def test_one_limit_of_time_stands_over_all_attempts(replies: list[Reply]) -> Non
     with receiver(*replies) as hooks:
         before = time.monotonic()
         error = failure_of(hooks.url, timeout=0.5, retry=10)
-        assert time.monotonic() - before < 1
+        assert time.monotonic() - before < 2.5
     assert str(error) == "hook endpoint did not answer within 500ms"
     assert not error.was_received
 

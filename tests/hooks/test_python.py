@@ -114,13 +114,13 @@ def test_nobody_waits_longer_than_the_limit() -> None:
         await asyncio.sleep(60)
 
     def slow(_document: object) -> None:
-        time.sleep(0.5)
+        time.sleep(2)
 
     for hook in (endless, slow):
         before = time.monotonic()
         with pytest.raises(HookFailure, match=r"^hook did not return within 100ms$"):
             ask(hook, timeout=0.1)
-        assert time.monotonic() - before < 0.4
+        assert time.monotonic() - before < 1.5
 
 
 def test_a_time_out_of_its_own_is_an_exception_like_others() -> None:

@@ -1,4 +1,4 @@
-"""Webhooks as a receiver sees them, of a back end alone and of a server; what is expected stands in Standard Webhooks."""
+"""Webhooks as a receiver sees them, of a back end alone and of a server, by the words of Standard Webhooks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import hmac
 import json
 import socket
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,13 +152,12 @@ def secret_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def port() -> Iterator[int]:
+def port() -> int:
     """A port on which nobody listens yet."""
     with socket.socket() as free:
         free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         free.bind(("127.0.0.1", 0))
-        number = int(free.getsockname()[1])
-    yield number
+        return int(free.getsockname()[1])
 
 
 def data_of(hooks: Receiver) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from typing import IO
 import pytest
 from PIL import Image
 
-from tests.chunked import Json, fields_of, record_when_settled, sha256, state_of
+from tests.chunked import Json, fields_of, sha256, state_of
 from tests.hooks.receivers import Receiver, receiver
 from tests.pipeline.clamav import MIB, ClamAV, encrypted_zip
 from tests.pipeline.corpus import Sample, corpus
@@ -139,6 +139,17 @@ def status_of(server: Server, sent: Sent) -> str:
     fields = fields_of(answer)
     assert fields["fileId"] == sent.file_id
     return str(fields["status"])
+
+
+def record_when_settled(server: Server, file_id: str) -> Json:
+    """The record of a file, once nothing more is done to it; thumbnails are niced, and take long on a busy machine."""
+
+    def look() -> Json | None:
+        record = fields_of(server.request("GET", f"/api/files/{file_id}?wait=10"))
+        return None if record["status"] == "processing" else record
+
+    record: Json = eventually(look, 120.0)
+    return record
 
 
 # --- a client that wants bytes that it must not have ---

@@ -8,21 +8,33 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.chunked import fields_of, record_when_settled, state_of
+from tests.chunked import fields_of, state_of
 from tests.hooks.receivers import Receiver, receiver
 from tests.pipeline.clamav import ClamAV
-from tests.pipeline.test_end_to_end import HOOKS, SIGNATURE, TEXT, Sent, by_tus, in_chunks, png, signed_link, status_of
+from tests.pipeline.test_end_to_end import (
+    HOOKS,
+    SIGNATURE,
+    TEXT,
+    Sent,
+    by_tus,
+    in_chunks,
+    png,
+    record_when_settled,
+    signed_link,
+    status_of,
+)
 from tests.running import Server, ServerStarter, eventually
 from tusd_py.pipeline.probes import EICAR
 
 DYING = Path(__file__).parent.parent / "crash" / "dying_server.py"
 MOST_CALLS = 24
-STRIDE = 2
-"""Without --long, the server dies at every second call."""
+STRIDE = 3
+"""Without --long, the server dies at every third call."""
 
 
 def health(server: Server) -> dict[str, object]:
@@ -106,6 +118,15 @@ def names_of(sent: Sent) -> str:
     return f"{sent.upload_id},{sent.file_id},{line}"
 
 
+def is_over(server: Server, sent: Sent) -> bool:
+    """Whether the server is dead, or has settled the file and told everybody."""
+    state = state_of(server)
+    is_settled = (state / "files" / sent.file_id[2:4] / f"{sent.file_id}.json").exists()
+    is_pending = (state / "pending" / f"{sent.file_id}.json").exists()
+    has_calls = bool(list((state / "hooks").rglob(names_of(sent).rpartition(",")[2] + "-*.json")))
+    return server.process.poll() is not None or (is_settled and not is_pending and not has_calls)
+
+
 def die_everywhere(start: ServerStarter, first: Server, flags: Sequence[str], files: Sequence[Sent], step: int) -> int:
     """Start servers that have one file each, and die at their first call that names it, or at one `step` later than
     the server before; how many did. The last one comes to its end with its file.
@@ -114,15 +135,7 @@ def die_everywhere(start: ServerStarter, first: Server, flags: Sequence[str], fi
         with kept_from_servers(first, [other for other in files if other is not sent]):
             wrapper = [sys.executable, str(DYING), str(1 + count * step), names_of(sent)]
             server = start(*flags, upload_dir=first.upload_dir, wrapper=wrapper, wait=False)
-            settled = state_of(first) / "files" / sent.file_id[2:4] / f"{sent.file_id}.json"
-            pending = state_of(first) / "pending" / f"{sent.file_id}.json"
-            calls = state_of(first) / "hooks"
-
-            def is_over(server: Server = server, settled: Path = settled, pending: Path = pending) -> bool:
-                is_done = settled.exists() and not pending.exists() and not list(calls.rglob("*-*-*.json"))
-                return server.process.poll() is not None or is_done
-
-            eventually(is_over, 30.0)
+            eventually(partial(is_over, server, sent), 60.0)
             is_dead = server.process.poll() is not None
             server.kill()
         if not is_dead:
@@ -141,6 +154,10 @@ def ids_of(calls: Receiver, webhooks: Receiver, sent: Sent) -> dict[str, set[str
         if request.document["data"]["id"] == sent.file_id:
             found.setdefault(request.document["type"], set()).add(request.header("Webhook-Id") or "")
     return found
+
+
+def has_heard(calls: Receiver, webhooks: Receiver, sent: Sent, events: set[str]) -> bool:
+    return ids_of(calls, webhooks, sent).keys() >= events
 
 
 @pytest.mark.parametrize("kind", ["ready", "quarantined"])
@@ -162,11 +179,11 @@ def test_a_file_comes_to_its_end_wherever_the_server_was_killed(
         assert_waiting(away, *files)
         away.kill()
 
-        flags += ("-clamd", small.unix)
-        deaths = die_everywhere(start, away, flags, files, step)
+        scanning = (*flags, "-clamd", small.unix)
+        deaths = die_everywhere(start, away, scanning, files, step)
         assert deaths * step >= 8, "not all steps were counted"
 
-        server = start(*flags, upload_dir=away.upload_dir)
+        server = start(*scanning, upload_dir=away.upload_dir)
         for sent in files:
             record = record_when_settled(server, sent.file_id)
             assert record["status"] == kind
@@ -178,7 +195,7 @@ def test_a_file_comes_to_its_end_wherever_the_server_was_killed(
                 assert not (server.upload_dir / sent.upload_id).exists()
         events = {f"file-{kind}", f"file.{kind}"} | ({"post-finish"} if kind == "ready" else set())
         for sent in files:
-            eventually(lambda sent=sent: ids_of(calls, webhooks, sent).keys() >= events)
+            eventually(partial(has_heard, calls, webhooks, sent, events), 60.0)
             found = ids_of(calls, webhooks, sent)
             assert found.keys() == events
             assert all(len(ids) == 1 and "" not in ids for ids in found.values()), found

@@ -150,14 +150,14 @@ def test_without_its_directory_the_store_is_not_available(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[" * 100_000, bytes(100)], ids=["empty", "object", "deep", "zeros"])
-def test_a_session_that_cannot_be_read_is_our_error_and_stays(tmp_path: Path, text: bytes) -> None:
+def test_a_session_that_a_loss_of_power_has_torn_is_none_and_goes(tmp_path: Path, text: bytes) -> None:
     store = store_in(tmp_path)
     store.create(session_of())
     (folder_of(tmp_path) / "session.json").write_bytes(text)
-    assert problem_of(lambda: store.load("abc")) is errors.INTERNAL_SERVER_ERROR
+    assert problem_of(lambda: store.load("abc")) is errors.UPLOAD_NOT_FOUND
     os.utime(folder_of(tmp_path), (LONG_AGO, LONG_AGO))
     store.sweep()
-    assert store.data_path("abc").exists()
+    assert not folder_of(tmp_path).exists()
 
 
 def test_a_session_changes_with_its_chunks(tmp_path: Path) -> None:

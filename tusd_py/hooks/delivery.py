@@ -32,7 +32,8 @@ class Delivery:
     call only while the process lives that made it. What fails is tried again after `first_pause` seconds, then after
     twice as long each time up to `longest_pause`; after `give_up_after` seconds, in which the time that no server ran
     does not count, the call is put aside in `dead/` and the next one has its turn. Each back end is asked
-    `concurrency` times at once at most. Every `rescan_interval` seconds calls of processes that died are looked for.
+    `concurrency` times at once at most. Every `rescan_interval` seconds calls of other processes are looked for, which
+    have `head_start` seconds to deliver them.
 
     Processes with one directory never deliver a call at the same time. For metrics: `queued`, `delivered`,
     `failed_attempts` and `dead_letters`, the last three since the start of this process.
@@ -51,11 +52,12 @@ class Delivery:
         longest_pause: float = 300.0,
         give_up_after: float = 6 * 3600.0,
         rescan_interval: float = 60.0,
+        head_start: float = 5.0,
     ) -> None:
         self._backends = {backend.name: backend for backend in backends}
         if len(self._backends) != len(backends):
             raise ValueError("back ends need different names")
-        self._outbox = Outbox(directory, durable=durable)
+        self._outbox = Outbox(directory, durable=durable, head_start=head_start)
         self._in_thread = in_thread
         self._forget = CREDENTIALS | {name.lower() for name in forget_headers}
         self._concurrency = concurrency

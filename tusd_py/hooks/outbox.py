@@ -33,12 +33,10 @@ from tusd_py.hooks.fresh import FreshCalls
 log = logging.getLogger("tusd_py")
 
 _NAME = re.compile(r"([0-9a-f]{32})-([0-9]{20})-(.+)\.json")
-_HEAD_START = 5.0
-"""Seconds that the process that added a call has for itself: it knows headers that are not on disk."""
 _BUSY = 1.0
 """Seconds after which a line that somebody else works on is looked at again."""
-_ABANDONED = 3600.0
-"""Age in seconds at which a file in the making belongs to a process that was killed."""
+_ABANDONED = 60.0
+"""Age in seconds at which a file in the making that nobody has locked belongs to a process that was killed."""
 _LONGEST_REASON = 500
 
 
@@ -67,14 +65,18 @@ class Claim:
 class Outbox:
     """Below `directory`, which is made; `durable` says whether calls have to survive the loss of power.
 
+    The process that added a call, and knows headers of it that are not on disk, has it for itself for `head_start`
+    seconds. `size` is the number of calls, those of other processes as of the last look.
+
     Everything blocks and may be called from any thread. A process that is killed loses its claims at once, and what it
     had delivered but not yet removed is delivered again.
     """
 
-    def __init__(self, directory: Path, *, durable: bool) -> None:
+    def __init__(self, directory: Path, *, durable: bool, head_start: float = 5.0) -> None:
         self._directory = directory
         self._dead = directory / "dead"
         self._durable = durable
+        self._head_start = head_start
         self._fresh = FreshCalls()
         self._lock = threading.Lock()
         self._newest = 0
@@ -100,8 +102,8 @@ class Outbox:
 
     def lines(self) -> list[Line]:
         """All lines that have calls. What killed processes had not finished writing is removed."""
-        calls = Counter(line for shard in self._shards() for _, line in self._calls(shard, sweep=True))
         with self._lock:
+            calls = Counter(line for shard in self._shards() for _, line in self._calls(shard, sweep=True))
             self.size = calls.total()
         return list(calls)
 
@@ -109,8 +111,8 @@ class Outbox:
         """The first call of a line; else the seconds after which to look again, or None where nothing is left."""
         while (path := self._first(line)) is not None:
             age = time.time() - _created_at(path)
-            if path.name not in self._fresh and 0 <= age < _HEAD_START:
-                return _HEAD_START - age
+            if path.name not in self._fresh and 0 <= age < self._head_start:
+                return self._head_start - age
             try:
                 descriptor = os.open(path, os.O_RDWR)
             except FileNotFoundError:
@@ -133,8 +135,9 @@ class Outbox:
 
     def settle(self, claim: Claim) -> None:
         """The call is delivered."""
-        claim.path.unlink(missing_ok=True)
-        self._forget(claim.path)
+        with self._lock:
+            claim.path.unlink(missing_ok=True)
+            self._forget(claim.path)
 
     def postpone(self, claim: Claim, reason: str, pause: float) -> None:
         """The attempt failed; the next one is due in `pause` seconds."""
@@ -159,8 +162,9 @@ class Outbox:
             if match := _NAME.fullmatch(name):
                 yield name, Line(match[1], unquote(match[3]))
             elif sweep and name.startswith("."):
-                with suppress(FileNotFoundError):
-                    if time.time() - (shard / name).stat().st_mtime > _ABANDONED:
+                with suppress(FileNotFoundError, BlockingIOError), open(shard / name, "rb+") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if time.time() - os.fstat(file.fileno()).st_mtime > _ABANDONED:
                         (shard / name).unlink()
 
     def _first(self, line: Line) -> Path | None:
@@ -170,9 +174,8 @@ class Outbox:
 
     def _next_name(self, line: Line) -> str:
         """Later calls have greater names, also when the clock goes back while we run."""
-        with self._lock:
-            self._newest = max(self._newest + 1, time.time_ns())
-            return f"{line.key}-{self._newest:020d}-{quote(line.backend, safe='')}.json"
+        self._newest = max(self._newest + 1, time.time_ns())
+        return f"{line.key}-{self._newest:020d}-{quote(line.backend, safe='')}.json"
 
     # --- files ---
 
@@ -185,29 +188,31 @@ class Outbox:
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
             with open(descriptor, "wb") as file:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
                 file.write(text)
                 file.flush()
                 if self._durable:
                     os.fsync(descriptor)
-            while not self._link(temporary, shard / self._next_name(line), call):
-                pass
+            with self._lock:
+                self._link(temporary, shard, line, call)
         finally:
             temporary.unlink(missing_ok=True)
         self._sync(shard)
-        with self._lock:
-            self.size += 1
 
-    def _link(self, temporary: Path, path: Path, call: HookCall) -> bool:
-        """Whether the name was free; from then on the call can be claimed."""
-        self._fresh.add(path.name, call)
-        try:
-            os.link(temporary, path)
-        except BaseException as error:
-            self._fresh.remove(path.name)
-            if isinstance(error, FileExistsError):
-                return False
-            raise
-        return True
+    def _link(self, temporary: Path, shard: Path, line: Line, call: HookCall) -> None:
+        """Give the file its name; from then on the call can be claimed."""
+        while True:
+            name = self._next_name(line)
+            self._fresh.add(name, call)
+            try:
+                os.link(temporary, shard / name)
+            except OSError as error:
+                self._fresh.remove(name)
+                if not isinstance(error, FileExistsError):
+                    raise
+            else:
+                self.size += 1
+                return
 
     def _read(self, path: Path, descriptor: int) -> Claim | float | None:
         """The claim, or the seconds until it is due; a file that cannot be read is put aside."""
@@ -226,15 +231,14 @@ class Outbox:
         return Claim(path, descriptor, self._fresh.get(path.name) or call, _created_at(path), len(failures))
 
     def _move_to_dead(self, path: Path) -> None:
-        with suppress(FileNotFoundError):
+        with self._lock, suppress(FileNotFoundError):
             path.rename(self._dead / path.name)
+            self._forget(path)
         self._sync(self._dead)
-        self._forget(path)
 
     def _forget(self, path: Path) -> None:
         self._fresh.remove(path.name)
-        with self._lock:
-            self.size = max(self.size - 1, 0)
+        self.size = max(self.size - 1, 0)
 
     def _sync(self, directory: Path) -> None:
         if not self._durable:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
+from tusd_py.core.log_event import LogEvent
 from tusd_py.service.draining import Draining
 from tusd_py.service.threads import Threads
 from tusd_py.state import State
+
+log = logging.getLogger("tusd_py")
+
+RESTART_PAUSE = 5.0
 
 Task = Callable[[], Coroutine[None, None, None]]
 
@@ -35,7 +41,7 @@ class BackgroundWork:
         """Start once; further calls do nothing."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-            self._running = [asyncio.create_task(task()) for task in self._tasks]
+            self._running = [asyncio.create_task(_kept_running(task)) for task in self._tasks]
             await self._state.start()
 
     def drain(self) -> None:
@@ -57,3 +63,13 @@ class BackgroundWork:
                 await close()
         for threads in self._threads:
             threads.close()
+
+
+async def _kept_running(task: Task) -> None:
+    """Work that ends by an error of ours is begun again; what it is for must not silently stand still."""
+    while True:
+        try:
+            await task()
+        except Exception:
+            log.exception(LogEvent("BackgroundError"))
+        await asyncio.sleep(RESTART_PAUSE)

@@ -72,6 +72,7 @@ class Finishing:
         self._queue: asyncio.Queue[str] = asyncio.Queue()
         self._queued: set[str] = set()
         self._attempts: dict[str, int] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._waiting: dict[str, list[asyncio.Event]] = {}
 
     # --- giving work, under the upload's hold and before the answer ---
@@ -132,6 +133,8 @@ class Finishing:
             async with asyncio.timeout(seconds):
                 await event.wait()
         except TimeoutError:
+            pass
+        finally:
             waiting = self._waiting.get(file_id, [])
             if event in waiting:
                 waiting.remove(event)
@@ -155,12 +158,14 @@ class Finishing:
             self._metrics.files_pending.set(len(pending))
             self._metrics.oldest_pending.set(await self._in_thread(self._records.oldest_pending))
             for file_id in pending:
-                if file_id not in self._attempts:  # what was tried has its own time
+                if file_id not in self._timers:  # what was tried has its own time
                     self._enqueue(file_id)
         except UploadError as error:
             log.warning(LogEvent("FinishingError", error=str(error)))
 
     def _enqueue(self, file_id: str) -> None:
+        if timer := self._timers.pop(file_id, None):
+            timer.cancel()
         if file_id not in self._queued:
             self._queued.add(file_id)
             self._queue.put_nowait(file_id)
@@ -213,4 +218,5 @@ class Finishing:
 
     def _enqueue_after(self, file_id: str, seconds: float) -> None:
         seconds *= random.uniform(0.75, 1.0)  # noqa: S311 -- so that not all come back at once
-        asyncio.get_running_loop().call_later(seconds, self._enqueue, file_id)
+        if file_id not in self._timers:
+            self._timers[file_id] = asyncio.get_running_loop().call_later(seconds, self._enqueue, file_id)

@@ -55,8 +55,8 @@ class SessionStore:
             try:
                 session = decode_session((folder / "session.json").read_bytes())
                 changed_at = max((folder / name).stat().st_mtime for name in ("session.json", "marks"))
-            except ValueError as error:
-                raise UploadError(errors.INTERNAL_SERVER_ERROR, corrupt_session=str(error)) from error
+            except ValueError as error:  # torn by a loss of power: the same as if it had not come to be
+                raise UploadError(errors.UPLOAD_NOT_FOUND, corrupt_session=str(error)) from error
         return replace(session, changed_at=changed_at)
 
     def upload_ids(self) -> Iterator[str]:
@@ -113,7 +113,7 @@ class SessionStore:
             for folder in list(self._directory.iterdir()):
                 with suppress(FileNotFoundError):
                     is_old = time.time() - folder.stat().st_mtime > _GARBAGE_AFTER
-                    if is_old and not (folder / "session.json").exists():
+                    if is_old and not _has_session(folder):
                         shutil.rmtree(folder, ignore_errors=True)
 
     def _write(self, session: Session) -> None:
@@ -202,6 +202,14 @@ class SessionStore:
         if not name:
             raise UploadError(errors.UPLOAD_NOT_FOUND)
         return self._directory / name
+
+
+def _has_session(folder: Path) -> bool:
+    try:
+        decode_session((folder / "session.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
 
 
 def _make_file(path: Path, size: int, mode: int) -> None:
