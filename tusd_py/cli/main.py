@@ -178,6 +178,8 @@ def _listening(flags: Mapping[str, Any]) -> Iterator[tuple[socket.socket, str]]:
 def _build(flags: Mapping[str, Any], metrics_path: str | None) -> Starlette:
     keywords = {name: flags[name] for name in (*_APP_FLAGS, *_PIPELINE_FLAGS, *_HOOK_FLAGS)}
     types = flags["allowed_types"]
+    if flags["hooks_python"]:
+        sys.path.insert(0, os.getcwd())  # where a module is looked for by `python -m`, and not by a command
     try:
         return create_app(
             **keywords,

@@ -80,7 +80,7 @@ def configured_backends(hooks: HookKeywords) -> list[Backend]:
     if target := hooks.get("hooks_grpc"):
         backends.append(_grpc_backend(target, hooks))
     if (python := hooks.get("hooks_python")) not in (None, ""):
-        backends.append(PythonBackend(python))
+        backends.append(PythonBackend(python, timeout=hooks.get("hooks_timeout", 60.0)))
     return backends
 
 

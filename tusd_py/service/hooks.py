@@ -149,12 +149,12 @@ class Hooks:
     async def after_finish(self, upload: Upload) -> None:
         """May come twice for one upload after a crash; the call's id is the same then."""
         if not self._finish_when_ready:
-            await self._tell(Event.POST_FINISH, upload, f"{upload.file_id or _new_id()}.{Event.POST_FINISH}")
+            await self._tell(Event.POST_FINISH, upload, f"{upload.file_id or _new_id()}-{Event.POST_FINISH}")
 
     async def after_ready(self, upload: Upload, request: HttpRequest) -> None:
         """The upload is a ready file; `request` is the one that finished it."""
         if self._finish_when_ready:
-            await self._tell(Event.POST_FINISH, upload, f"{upload.file_id}.{Event.POST_FINISH}", request=request)
+            await self._tell(Event.POST_FINISH, upload, f"{upload.file_id}-{Event.POST_FINISH}", request=request)
 
     async def after_settling(self, event: Event, upload: Upload, call_id: str, file: Mapping[str, object]) -> None:
         await self._tell(event, upload, call_id, request=NO_REQUEST, file=file)

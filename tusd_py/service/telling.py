@@ -54,7 +54,7 @@ class Telling:
         if record.status is Status.READY:
             await self._hooks.after_ready(upload, record.request or NO_REQUEST)
         begun_at = record.reopened_at or record.completed_at
-        call_id = f"{record.id}.{event}.{int(1000 * begun_at)}"
+        call_id = f"{record.id}-{event}-{int(1000 * begun_at)}"
         document = self._description(record)
         await self._hooks.after_settling(event, upload, call_id, document)
         if self._send_webhook is not None:

@@ -16,9 +16,11 @@ _UNSEEN = frozenset({"transfer-encoding"})
 def hook_request(scope: Scope, headers: Headers) -> HttpRequest:
     """The request as Go would show it: canonical header names, the raw target, the peer's address."""
     names: dict[str, list[str]] = {}
-    for name, value in headers.items():
+    for raw_name, value in headers.raw:
+        name = raw_name.decode("latin-1").lower()
         if name not in _UNSEEN:
-            names.setdefault("-".join(part.capitalize() for part in name.split("-")), []).append(value)
+            canonical = "-".join(part.capitalize() for part in name.split("-"))
+            names.setdefault(canonical, []).append(value.decode("utf-8", "surrogateescape"))
     query = scope.get("query_string", b"").decode("latin-1")
     raw_path = scope.get("raw_path") or str(scope["path"]).encode("utf-8", "replace")
     client = scope.get("client")
