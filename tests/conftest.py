@@ -31,7 +31,8 @@ def starting_in(folder: Path) -> Iterator[ServerStarter]:
         server.kill()
         outputs.append(server.output())
         server.close()
-    assert not [output for output in outputs if "Traceback" in output]
+    for output in outputs:
+        assert "Traceback" not in output, output[output.index("Traceback") :][:3000]
 
 
 @pytest.fixture

@@ -103,8 +103,8 @@ class Server:
         return self.upload_dir / urlsplit(url).path.removeprefix("/files/")
 
     def files(self) -> dict[str, bytes]:
-        """Everything below the upload directory that is no socket; what is half made would be among it."""
-        paths = (path for path in self.upload_dir.rglob("*") if path.is_file())
+        """Everything below the upload directory but sockets and keys; what is half made would be among it."""
+        paths = (path for path in self.upload_dir.rglob("*") if path.is_file() and path.name != "signing.keys")
         return {str(path.relative_to(self.upload_dir)): path.read_bytes() for path in paths}
 
     @contextmanager

@@ -245,7 +245,8 @@ def test_what_cannot_be_used_is_said_and_the_former_certificate_stays(changing: 
     eventually(lambda: name_of(changing) == "third.example")
 
 
-def test_without_tls_a_hangup_ends_the_server_as_it_does_tusd(server: Server) -> None:
+def test_without_tls_a_hangup_ends_the_server_as_it_does_tusd(start: ServerStarter) -> None:
+    server = start(wrapper=["env", "--default-signal=HUP"])  # also where the tests run under nohup
     server.process.send_signal(signal.SIGHUP)
     assert server.process.wait(DEADLINE) == -signal.SIGHUP
 

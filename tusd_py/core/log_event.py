@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 from contextvars import ContextVar
+
+# Looked up now: later there may be no descriptor left to load it with.
+_escape = codecs.getencoder("unicode_escape")
 
 Attribute = str | int | float | bool | None
 
@@ -27,4 +31,4 @@ def _written(value: Attribute) -> str:
     if text and text.isprintable() and not any(character in text for character in ' ="'):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in escaped) + '"'
+    return '"' + "".join(c if c.isprintable() else _escape(c)[0].decode() for c in escaped) + '"'
