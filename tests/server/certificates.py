@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 KINDS = {"rsa": ("rsa:2048",), "ec": ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")}
 
@@ -28,9 +27,9 @@ class Files:
 
     def hold(self, name: str, kind: str = "rsa") -> None:
         """Put a certificate for this name there."""
-        made = _made(name, kind)
-        shutil.copy(made.certificate, self.certificate)
-        shutil.copy(made.key, self.key)
+        certificate, key = _made(name, kind)
+        self.certificate.write_bytes(certificate)
+        self.key.write_bytes(key)
 
 
 def files_in(folder: Path) -> Files:
@@ -38,10 +37,11 @@ def files_in(folder: Path) -> Files:
 
 
 @cache
-def _made(name: str, kind: str) -> Files:
-    made = files_in(Path(mkdtemp(prefix="tusd-py-certificate-")))
-    command = ["openssl", "req", "-x509", "-newkey", *KINDS[kind], "-nodes", "-days", "2", "-subj", f"/CN={name}"]
-    command += ["-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1"]
-    command += ["-keyout", str(made.key), "-out", str(made.certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    return made
+def _made(name: str, kind: str) -> tuple[bytes, bytes]:
+    with TemporaryDirectory() as folder:
+        made = files_in(Path(folder))
+        command = ["openssl", "req", "-x509", "-newkey", *KINDS[kind], "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+        command += ["-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1"]
+        command += ["-keyout", str(made.key), "-out", str(made.certificate)]
+        subprocess.run(command, check=True, capture_output=True)
+        return made.certificate.read_bytes(), made.key.read_bytes()
