@@ -93,7 +93,9 @@ def test_directories_that_are_there_are_not_synced_again(tmp_path: Path) -> None
     for _ in range(2):
         with traced_server(tmp_path) as server:
             calls = server.calls()
-    assert not [call for call in calls if call.name in MAKES + SYNCS]
+    # The state directory's is for the keys, which another process may be making at the same time.
+    synced = [call for call in calls if call.name in SYNCS and Path(call.paths[0]).name != ".tusd-py"]
+    assert not [*(call for call in calls if call.name in MAKES), *synced]
 
 
 # --- creation ---

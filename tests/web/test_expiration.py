@@ -56,7 +56,7 @@ def test_an_expired_upload_is_gone_by_the_clock_and_then_from_the_disk(start: Se
         assert answer.status in (404, 410)
     eventually(lambda: uploads_in(server.upload_dir) == [])
     assert server.request("HEAD", url, TUS).status == 410
-    assert "tusd_py_uploads_expired_total 1.0" in server.request("GET", "/metrics").body.decode()
+    eventually(lambda: b"tusd_py_uploads_expired_total 1.0" in server.request("GET", "/metrics").body)
 
 
 def test_finished_and_busy_uploads_do_not_expire(start: ServerStarter) -> None:

@@ -288,10 +288,10 @@ class Uploads:
                 upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
                 if not self._is_due(upload):
                     return not upload.is_complete
+                self.remember_expired(upload_id)  # nobody is to find nothing in between
                 await self._in_thread(self._store.remove, upload)
         except UploadError:
             return True  # somebody works on it
-        self.remember_expired(upload_id)
         self._metrics.uploads_expired.inc()
         log.info(LogEvent("UploadExpired", id=upload_id))
         return False
