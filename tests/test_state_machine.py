@@ -166,7 +166,7 @@ def test_uploads_are_what_the_model_says(start: ServerStarter, tmp_path: Path, f
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=15,
+            max_examples=8,
             stateful_step_count=20,
             deadline=None,
             database=None,

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import http.client
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from tests.crash.tracing import (
     UNLINKS,
     WRITEBACK,
     WRITES,
+    Call,
     Request,
     Step,
     TracedServer,
@@ -73,6 +74,11 @@ def path_of_upload_killed_before_its_sync(tmp_path: Path, *, missing: int = 0, *
     return data
 
 
+def when_ready(calls: Sequence[Call]) -> int:
+    """When the server said that it takes uploads."""
+    return next(call.began for call in calls if call.name in WRITES and "You can now upload" in call.arguments)
+
+
 # --- the directories ---
 
 
@@ -81,7 +87,7 @@ def test_directories_that_were_made_are_on_the_disk_before_uploads_are_taken(tmp
     with traced_server(tmp_path, "-durability", durability) as server:
         data = server.upload_dir
         calls = server.calls()
-    ready = next(call.began for call in calls if call.name in WRITES and "You can now upload" in call.arguments)
+    ready = when_ready(calls)
     state = data / ".tusd-py"
     for directory in (data, state, *(path for path in state.iterdir() if path.is_dir())):
         (made,) = (call.ended for call in calls if Step(MAKES, directory).matches(call))
@@ -338,6 +344,9 @@ def test_with_durability_none_nothing_waits_for_the_disk_but_everything_is_publi
         requests = server.requests()
         calls = server.calls()
     synced = re.compile(r"\bO_D?SYNC\b")
+    uploads = Step(SYNCS, server.upload_dir), Step(SYNCS, server.upload_dir.parent)
+    assert not [call for call in calls if any(step.matches(call) for step in uploads)]
+    calls = [call for call in calls if call.began > when_ready(calls)]
     assert not [call for call in calls if call.name in SYNCS + OTHER_SYNCS or synced.search(call.arguments)]
     creation, refused, checked = requests[:3]
     mark = mark_of(data)

@@ -137,7 +137,7 @@ def test_a_head_that_comes_byte_by_byte_is_cut_off(start: ServerStarter) -> None
 @pytest.mark.parametrize("coding", ["length", "chunked"])
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
 def test_a_slow_body_is_not_cut_off_while_bytes_come(start: ServerStarter, method: str, coding: str) -> None:
-    server = start("-network-timeout", "500ms")
+    server = start("-network-timeout", "1s")
     is_chunked = coding == "chunked"
     framing = {"Transfer-Encoding": "chunked"} if is_chunked else {"Content-Length": "20"}
     named = {"Upload-Offset": "0"} if method == "PATCH" else {"Upload-Length": "20"}
@@ -145,7 +145,7 @@ def test_a_slow_body_is_not_cut_off_while_bytes_come(start: ServerStarter, metho
     with server.connection() as connection:
         connection.sendall(request_head(method, path, CHUNK | framing | named))
         for _ in range(20):
-            assert not is_readable(connection, 0.06)
+            assert not is_readable(connection, 0.08)
             connection.sendall(b"1\r\nx\r\n" if is_chunked else b"x")
         connection.sendall(b"0\r\n\r\n" if is_chunked else b"")
         answer = read_head(connection)
