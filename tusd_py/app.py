@@ -17,27 +17,14 @@ from starlette.routing import BaseRoute, Route
 from tusd_py.core.chunks import CHUNK_UNIT, DEFAULT_TYPES
 from tusd_py.core.headers import media_type
 from tusd_py.core.links import LinkSigner
-from tusd_py.core.records import FileRecord
-from tusd_py.hooks.configured import (
-    HookKeywords,
-    configured_backends,
-    configured_webhook,
-    enabled_events,
-    forgotten_headers,
-)
-from tusd_py.hooks.delivery import Delivery
-from tusd_py.pipeline.configured import PipelineKeywords, configured_pipeline
+from tusd_py.finished_files import MoreKeywords, compose_finished_files
 from tusd_py.service.appending import Limits
-from tusd_py.service.background import BackgroundWork, Task
+from tusd_py.service.background import BackgroundWork
 from tusd_py.service.chunks import ChunkLimits, Chunks
 from tusd_py.service.draining import Draining
 from tusd_py.service.expiry import Sweeper
-from tusd_py.service.files import Files, LinkTimes
-from tusd_py.service.finishing import Finishing
-from tusd_py.service.hooks import HookOptions, Hooks
+from tusd_py.service.files import LinkTimes
 from tusd_py.service.metrics import Metrics
-from tusd_py.service.settling import Settling, Steps
-from tusd_py.service.telling import Telling
 from tusd_py.service.threads import Threads
 from tusd_py.service.unfinished import Unfinished
 from tusd_py.service.uploads import Uploads
@@ -45,8 +32,6 @@ from tusd_py.state.files import FilesState
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.filesystem import Durability, FilesystemStore
 from tusd_py.store.keys import load_or_create_signing_keys, read_keys
-from tusd_py.store.quarantine import Quarantine
-from tusd_py.store.records import RecordStore
 from tusd_py.store.sessions import SessionStore
 from tusd_py.version import __version__
 from tusd_py.web.api import Api, ApiOptions
@@ -67,10 +52,6 @@ FILE_THREADS = 8
 BODY_THREADS = 16
 COPY_THREADS = 2
 """Bodies and downloads have threads of their own, and so have concatenations: what takes long keeps no HEAD waiting."""
-
-
-class MoreKeywords(HookKeywords, PipelineKeywords, total=False):
-    """What `create_app` takes beside its own keywords."""
 
 
 def create_app(  # noqa: PLR0915 -- a list of what is made of what
@@ -159,7 +140,6 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     file_threads = Threads("file", FILE_THREADS)
     body_threads = Threads("body", BODY_THREADS)
     copy_threads = Threads("copy", COPY_THREADS)
-    scan_threads = Threads("scan", pipeline_concurrency + 1)  # one more, so that the scanner can be asked how it is
     store = FilesystemStore(
         directory,
         state_directory,
@@ -177,94 +157,33 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         max_unfinished=max_unfinished,
         strict=compat == "spec",
     )
-    is_durable = durability != "none"
     chunk_types = _media_types(DEFAULT_TYPES if allowed_types is None else allowed_types)
-    pipeline = configured_pipeline(
+    finished = compose_finished_files(
         more,
-        state_directory / "thumbnails",
+        store,
+        state_directory,
+        metrics,
+        file_threads,
         copy_threads,
-        scan_threads,
+        signer=LinkSigner(signing_keys),
+        link_times=LinkTimes(signed_url_ttl, signed_url_max_ttl),
+        base_path=base_path,
         tus_types=tus_types,
         chunk_types=chunk_types,
         has_chunks=bool(api_path),
-        durable=is_durable,
-    )
-    only_ready = bool(tus_types) or pipeline.scan is not None
-    backends = configured_backends(more)
-    hook_options = HookOptions(
-        enabled_events(more),
-        more.get("progress_hooks_interval", 1.0),
-        finish_when_ready=pipeline.scan is not None and more.get("post_finish_after_scan", True),
-        forget_headers=forgotten_headers(more),
-    )
-    delivery = Delivery(
-        state_directory / "hooks",
-        backends,
-        file_threads,
-        forget_headers=forgotten_headers(more),
-        durable=is_durable,
-    )
-    webhook = configured_webhook(more.get("webhook_url", ""), more.get("webhook_secret_file", ""))
-    webhooks = Delivery(state_directory / "hooks" / "webhook", webhook, file_threads, durable=is_durable)
-    hooks = Hooks(backends, hook_options, delivery.add, store.info_path, metrics, file_threads)
-    records = RecordStore(state_directory, durable=durability != "none")
-    quarantine = Quarantine(
-        state_directory / "quarantine",
-        keep=more.get("infected", "keep") == "keep",
-        durable=is_durable,
+        only_links=downloads == "signed",
+        concurrency=pipeline_concurrency,
+        durable=durability != "none",
         file_mode=file_perms,
     )
-    link_times = LinkTimes(signed_url_ttl, signed_url_max_ttl)
-
-    async def scan(record: FileRecord) -> None:
-        await finishing.add_again(record)
-
-    files = Files(
-        store,
-        records,
-        LinkSigner(signing_keys),
-        link_times,
-        file_threads,
-        pipeline.thumbnails,
-        scan=scan if pipeline.scan is not None else None,
-    )
-    telling = Telling(
-        store,
-        files,
-        hooks,
-        webhooks.add if webhook else None,
-        file_threads,
-        public_url=more.get("public_url", ""),
-        base_path=base_path,
-    )
-    settling = Settling(
-        store,
-        records,
-        quarantine,
-        metrics,
-        file_threads,
-        steps=Steps(pipeline.tus_steps, pipeline.chunk_steps),
-        tell=telling,
-    )
-    finishing = Finishing(
-        store,
-        records,
-        quarantine,
-        settling,
-        metrics,
-        file_threads,
-        thumbnails=pipeline.thumbnails,
-        request_to_keep=hooks.request_to_keep,
-        keeps_records=downloads == "signed" or bool(pipeline.tus_steps) or bool(webhook) or hooks.wants_files,
-        concurrency=pipeline_concurrency,
-    )
+    files, finishing, hooks, pipeline = finished.files, finished.finishing, finished.hooks, finished.pipeline
     threads = (file_threads, body_threads, copy_threads)
     unfinished, draining = Unfinished(max_unfinished), Draining()
     uploads = Uploads(store, state, metrics, limits, unfinished, finishing, hooks, draining, *threads)
     chunks = Chunks(
         SessionStore(state_directory, file_mode=file_perms, each_durable=durability == "each"),
         store,
-        records,
+        finished.records,
         state,
         uploads,
         finishing,
@@ -290,9 +209,8 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         expire_after=min(filter(None, (limits.expire_after, chunk_expire_after)), default=0.0),
         look_at_uploads=bool(limits.expire_after or limits.max_unfinished),
     )
-    tasks: list[Task] = [sweeper.run, finishing.run, files.run, partial(delivery.run, hooks.invoke), webhooks.run]
-    closers = [hooks.close, pipeline.close, *(each.close for each in webhook)]
-    work = BackgroundWork(state, draining, tasks, closers, (*threads, scan_threads))
+    tasks = [sweeper.run, *finished.tasks]
+    work = BackgroundWork(state, draining, tasks, finished.closers, (*threads, finished.threads))
 
     context = Context(
         cors=Cors(
@@ -331,7 +249,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         upload_handlers["DELETE"] = handlers.terminate
     if has_downloads:
         options = DownloadOptions(
-            only_links=downloads == "signed", only_ready=only_ready, accel_redirect=accel_redirect
+            only_links=downloads == "signed", only_ready=finished.only_ready, accel_redirect=accel_redirect
         )
         sending = Downloads(uploads, files, options, body_threads)
         upload_handlers["GET"] = sending.get

@@ -1,0 +1,161 @@
+"""The part of the composition that is about finished files: hooks, the steps that files go through, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tusd_py.core.links import LinkSigner
+from tusd_py.core.records import FileRecord
+from tusd_py.hooks.configured import (
+    HookKeywords,
+    configured_backends,
+    configured_webhook,
+    enabled_events,
+    forgotten_headers,
+)
+from tusd_py.hooks.delivery import Delivery
+from tusd_py.pipeline.configured import Pipeline, PipelineKeywords, configured_pipeline
+from tusd_py.service.background import Task
+from tusd_py.service.files import Files, LinkTimes
+from tusd_py.service.finishing import Finishing
+from tusd_py.service.hooks import HookOptions, Hooks
+from tusd_py.service.metrics import Metrics
+from tusd_py.service.settling import Settling, Steps
+from tusd_py.service.telling import Telling
+from tusd_py.service.threads import Threads
+from tusd_py.store.filesystem import FilesystemStore
+from tusd_py.store.quarantine import Quarantine
+from tusd_py.store.records import RecordStore
+
+
+class MoreKeywords(HookKeywords, PipelineKeywords, total=False):
+    """What `create_app` takes beside its own keywords."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedFiles:
+    """The components that finished files need; with `only_ready`, no other bytes are served."""
+
+    hooks: Hooks
+    pipeline: Pipeline
+    records: RecordStore
+    files: Files
+    finishing: Finishing
+    only_ready: bool
+    tasks: Sequence[Task]
+    closers: Sequence[Callable[[], Awaitable[None]]]
+    threads: Threads
+
+
+def compose_finished_files(
+    keywords: MoreKeywords,
+    store: FilesystemStore,
+    state_directory: Path,
+    metrics: Metrics,
+    file_threads: Threads,
+    copy_threads: Threads,
+    *,
+    signer: LinkSigner,
+    link_times: LinkTimes,
+    base_path: str,
+    tus_types: Collection[str],
+    chunk_types: Collection[str],
+    has_chunks: bool,
+    only_links: bool,
+    concurrency: int,
+    durable: bool,
+    file_mode: int,
+) -> FinishedFiles:
+    """Raises ValueError for a keyword that makes no sense."""
+    scan_threads = Threads("scan", concurrency + 1)  # one more, so that the scanner can be asked how it is
+    pipeline = configured_pipeline(
+        keywords,
+        state_directory / "thumbnails",
+        copy_threads,
+        scan_threads,
+        tus_types=tus_types,
+        chunk_types=chunk_types,
+        has_chunks=has_chunks,
+        durable=durable,
+    )
+    backends = configured_backends(keywords)
+    hook_options = HookOptions(
+        enabled_events(keywords),
+        keywords.get("progress_hooks_interval", 1.0),
+        finish_when_ready=pipeline.scan is not None and keywords.get("post_finish_after_scan", True),
+        forget_headers=forgotten_headers(keywords),
+    )
+    delivery = Delivery(
+        state_directory / "hooks",
+        backends,
+        file_threads,
+        forget_headers=forgotten_headers(keywords),
+        durable=durable,
+    )
+    webhook = configured_webhook(keywords.get("webhook_url", ""), keywords.get("webhook_secret_file", ""))
+    webhooks = Delivery(state_directory / "hooks" / "webhook", webhook, file_threads, durable=durable)
+    hooks = Hooks(backends, hook_options, delivery.add, store.info_path, metrics, file_threads)
+    records = RecordStore(state_directory, durable=durable)
+    quarantine = Quarantine(
+        state_directory / "quarantine",
+        keep=keywords.get("infected", "keep") == "keep",
+        durable=durable,
+        file_mode=file_mode,
+    )
+
+    async def scan(record: FileRecord) -> None:
+        await finishing.add_again(record)
+
+    files = Files(
+        store,
+        records,
+        signer,
+        link_times,
+        file_threads,
+        pipeline.thumbnails,
+        scan=scan if pipeline.scan is not None else None,
+    )
+    telling = Telling(
+        store,
+        files,
+        hooks,
+        webhooks.add if webhook else None,
+        file_threads,
+        public_url=keywords.get("public_url", ""),
+        base_path=base_path,
+    )
+    settling = Settling(
+        store,
+        records,
+        quarantine,
+        metrics,
+        file_threads,
+        steps=Steps(pipeline.tus_steps, pipeline.chunk_steps),
+        tell=telling,
+    )
+    finishing = Finishing(
+        store,
+        records,
+        quarantine,
+        settling,
+        metrics,
+        file_threads,
+        thumbnails=pipeline.thumbnails,
+        request_to_keep=hooks.request_to_keep,
+        keeps_records=only_links or bool(pipeline.tus_steps) or bool(webhook) or hooks.wants_files,
+        concurrency=concurrency,
+    )
+    return FinishedFiles(
+        hooks,
+        pipeline,
+        records,
+        files,
+        finishing,
+        only_ready=bool(tus_types) or pipeline.scan is not None,
+        tasks=[finishing.run, files.run, partial(delivery.run, hooks.invoke), webhooks.run],
+        closers=[hooks.close, pipeline.close, *(each.close for each in webhook)],
+        threads=scan_threads,
+    )
