@@ -14,13 +14,14 @@ from typing import Literal, Unpack, get_args
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 
+from tusd_py.chunked_uploads import compose_chunked_uploads
 from tusd_py.core.chunks import CHUNK_UNIT, DEFAULT_TYPES
 from tusd_py.core.headers import media_type
 from tusd_py.core.links import LinkSigner
 from tusd_py.finished_files import MoreKeywords, compose_finished_files
 from tusd_py.service.appending import Limits
 from tusd_py.service.background import BackgroundWork
-from tusd_py.service.chunks import ChunkLimits, Chunks
+from tusd_py.service.chunks import ChunkLimits
 from tusd_py.service.draining import Draining
 from tusd_py.service.expiry import Sweeper
 from tusd_py.service.files import LinkTimes
@@ -32,7 +33,6 @@ from tusd_py.state.files import FilesState
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.filesystem import Durability, FilesystemStore
 from tusd_py.store.keys import load_or_create_signing_keys, read_keys
-from tusd_py.store.sessions import SessionStore
 from tusd_py.version import __version__
 from tusd_py.web.api import Api, ApiOptions
 from tusd_py.web.api_endpoint import ApiEndpoint
@@ -180,30 +180,25 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     threads = (file_threads, body_threads, copy_threads)
     unfinished, draining = Unfinished(max_unfinished), Draining()
     uploads = Uploads(store, state, metrics, limits, unfinished, finishing, hooks, draining, *threads)
-    chunks = Chunks(
-        SessionStore(state_directory, file_mode=file_perms, each_durable=durability == "each"),
+    chunked = compose_chunked_uploads(
         store,
-        finished.records,
+        state_directory,
         state,
         uploads,
-        finishing,
-        hooks,
+        finished,
         draining,
         unfinished,
         metrics,
-        ChunkLimits(
-            chunk_size=chunk_size,
-            max_size=chunk_max_size,
-            expire_after=max(chunk_expire_after, 0.0),
-            lock_timeout=limits.lock_timeout,
-            min_free_space=min_free_space,
-        ),
         *threads,
+        limits=ChunkLimits(chunk_size, limits.lock_timeout, min_free_space),
+        expire_after=max(chunk_expire_after, 0.0),
+        file_mode=file_perms,
+        each_durable=durability == "each",
     )
     sweeper = Sweeper(
         store,
         uploads,
-        chunks,
+        chunked.discarding,
         unfinished,
         body_threads,
         expire_after=min(filter(None, (limits.expire_after, chunk_expire_after)), default=0.0),
@@ -255,7 +250,10 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         upload_handlers["GET"] = sending.get
         file_handlers = {"GET": sending.get_file, "HEAD": sending.get_file}
     api = Api(
-        chunks,
+        chunked.chunks,
+        chunked.completing,
+        chunked.discarding,
+        chunked.reporting,
         files,
         finishing.wait,
         ApiOptions(

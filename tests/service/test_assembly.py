@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from tests.running import DEADLINE
 from tusd_py.core import errors
-from tusd_py.core.chunks import Initiation, Session
+from tusd_py.core.chunks import Initiation
 from tusd_py.core.errors import UploadError
+from tusd_py.core.sessions import Session
 from tusd_py.service.assembly import Assembly
 from tusd_py.service.threads import Threads
 from tusd_py.store.directories import prepare_directories

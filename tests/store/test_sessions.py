@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tests.store import largest_file, opened
 from tests.store.dying import outcomes_of_crashes
 from tusd_py.core import errors
-from tusd_py.core.chunks import Initiation, Session
+from tusd_py.core.chunks import Initiation
 from tusd_py.core.errors import Problem, UploadError
+from tusd_py.core.sessions import Session
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.sessions import SessionStore
 
@@ -21,7 +22,8 @@ CONTENT = b"hello world"
 LONG_AGO = 1_000_000_000
 
 STORE = """
-from tusd_py.core.chunks import Initiation, Session
+from tusd_py.core.chunks import Initiation
+from tusd_py.core.sessions import Session
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.sessions import SessionStore
 

@@ -1,10 +1,10 @@
-"""Uploads in numbered chunks: what may be asked for, and the arithmetic of chunk numbers."""
+"""Uploads in numbered chunks: what a client may ask for."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,44 +49,6 @@ class Initiation:
     owner_id: str = OWNER
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """An upload in chunks that has not become a file yet; sizes in bytes, times in Unix seconds.
-
-    `file_id` is that of the file which it will become. `failure` is the reason for which it never will.
-    """
-
-    id: str
-    file_id: str
-    announced: Initiation
-    chunk_size: int
-    created_at: float
-    changed_at: float = 0.0
-    failure: str | None = None
-
-    @property
-    def chunk_count(self) -> int:
-        return -(-self.announced.file_size // self.chunk_size)
-
-    def offset_of(self, number: int) -> int:
-        return number * self.chunk_size
-
-    def length_of(self, number: int) -> int:
-        """Every chunk has the chunk size; the last one has the remainder."""
-        return min(self.chunk_size, self.announced.file_size - self.offset_of(number))
-
-    def missing(self, marked: Collection[int]) -> tuple[int, ...]:
-        return tuple(number for number in range(self.chunk_count) if number not in marked)
-
-
-class ChunksMissing(UploadError):
-    """`complete` came too early: these chunks are not here, or turned out to be damaged."""
-
-    def __init__(self, missing: Sequence[int]) -> None:
-        super().__init__(errors.CHUNKS_MISSING, missing_count=len(missing))
-        self.missing = tuple(missing)
-
-
 def parse_initiation(body: bytes, *, allowed_types: Collection[str], max_size: int) -> Initiation:
     """Read the JSON of an initiation strictly: a number is no text, `true` no number, and 1.5 no size.
 
@@ -125,60 +87,6 @@ def parse_chunk_number(text: str) -> int:
     if not _CHUNK_NUMBER.fullmatch(text):
         raise UploadError(errors.INVALID_CHUNK_NUMBER)
     return int(text)
-
-
-def check_chunk(session: Session, number: int, length: int | None) -> None:
-    """Raises 400 for a chunk that the file does not have, and for a body that is not of that chunk's length (longer:
-    413, unknown before its end: 411).
-    """
-    if number >= session.chunk_count:
-        raise UploadError(errors.INVALID_CHUNK_NUMBER, received=number, chunks=session.chunk_count)
-    expected = session.length_of(number)
-    if length is None:
-        raise UploadError(errors.LENGTH_REQUIRED, expected=expected)
-    if length > expected:
-        raise UploadError(errors.CHUNK_TOO_LARGE, expected=expected, received=length)
-    if length < expected:
-        raise UploadError(errors.INVALID_CHUNK_LENGTH, expected=expected, received=length)
-
-
-def encode_session(session: Session) -> bytes:
-    announced = session.announced
-    document = {
-        "id": session.id,
-        "fileId": session.file_id,
-        "fileName": announced.file_name,
-        "fileSize": announced.file_size,
-        "contentType": announced.content_type,
-        "checksum": announced.checksum,
-        "ownerId": announced.owner_id,
-        "chunkSize": session.chunk_size,
-        "created": session.created_at,
-        "failure": session.failure,
-    }
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
-def decode_session(text: bytes) -> Session:
-    """Read what `encode_session` wrote. Raises ValueError for anything else."""
-    try:
-        document = json.loads(text)
-        return Session(
-            id=document["id"],
-            file_id=document["fileId"],
-            announced=Initiation(
-                file_name=document["fileName"],
-                file_size=document["fileSize"],
-                content_type=document["contentType"],
-                checksum=document["checksum"],
-                owner_id=document["ownerId"],
-            ),
-            chunk_size=document["chunkSize"],
-            created_at=document["created"],
-            failure=document["failure"],
-        )
-    except (KeyError, TypeError, RecursionError) as error:
-        raise ValueError(type(error).__name__) from error
 
 
 def _parse_object(body: bytes) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import hashlib
 from collections import OrderedDict
 from contextlib import suppress
 
-from tusd_py.core.chunks import Session
 from tusd_py.core.errors import UploadError
+from tusd_py.core.sessions import Session
 from tusd_py.core.threads import InThread
 from tusd_py.store.sessions import SessionStore
 

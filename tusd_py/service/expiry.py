@@ -11,7 +11,7 @@ from itertools import islice
 from tusd_py.core.errors import UploadError
 from tusd_py.core.log_event import LogEvent
 from tusd_py.core.threads import InThread
-from tusd_py.service.chunks import Chunks
+from tusd_py.service.discarding import Discarding
 from tusd_py.service.unfinished import Unfinished
 from tusd_py.service.uploads import Uploads
 from tusd_py.store.filesystem import FilesystemStore
@@ -34,7 +34,7 @@ class Sweeper:
         self,
         store: FilesystemStore,
         uploads: Uploads,
-        chunks: Chunks,
+        discarding: Discarding,
         unfinished: Unfinished,
         in_thread: InThread,
         *,
@@ -43,7 +43,7 @@ class Sweeper:
     ) -> None:
         self._store = store
         self._uploads = uploads
-        self._chunks = chunks
+        self._discarding = discarding
         self._unfinished = unfinished
         self._in_thread = in_thread
         self._look_at_uploads = look_at_uploads
@@ -65,7 +65,7 @@ class Sweeper:
     async def _look_at_all(self, *, is_removing: bool) -> None:
         """Count what is unfinished, and remove what has expired."""
         with _trouble_logged():
-            unfinished = await self._chunks.count_unfinished(expire=is_removing)
+            unfinished = await self._discarding.count_unfinished(expire=is_removing)
             if self._look_at_uploads:
                 unfinished += await self._count_unfinished_uploads(is_removing=is_removing)
                 self._unfinished.recount(unfinished)

@@ -82,6 +82,13 @@ class Files:
         """Raises 404. A file whose bytes have been taken away is said to be gone, from now on."""
         return await self._in_thread(self._load, file_id)
 
+    async def of_upload(self, upload_id: str) -> FileRecord | None:
+        """What an upload has become, wherever its bytes are; None where it is no file yet, or is not there."""
+        file_id = await self._in_thread(self._store.file_id_of, upload_id)
+        if file_id is None or not await self._in_thread(self._records.exists, file_id):
+            return None
+        return await self.load(file_id)
+
     async def load_ready(self, file_id: str) -> FileRecord:
         """A file that may be served; raises what stands in the way for any other."""
         record = await self.load(file_id)

@@ -18,9 +18,9 @@ from urllib.parse import unquote
 
 from tusd_py.core import errors
 from tusd_py.core.body import Buffer
-from tusd_py.core.chunks import Session, decode_session, encode_session
 from tusd_py.core.errors import UploadError
 from tusd_py.core.ids import is_upload_id
+from tusd_py.core.sessions import Session, decode_session, encode_session
 from tusd_py.store.receiver import Receiver, start_writeback
 from tusd_py.store.system_errors import system_errors_translated
 from tusd_py.store.workspace import Workspace, flat_name, sync_directory

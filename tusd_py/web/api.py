@@ -19,7 +19,10 @@ from tusd_py.core.headers import LARGEST
 from tusd_py.core.links import parse_lifetime
 from tusd_py.core.records import FileRecord, public_fields
 from tusd_py.service.chunks import Chunks
+from tusd_py.service.completing import Completing
+from tusd_py.service.discarding import Discarding
 from tusd_py.service.files import Files
+from tusd_py.service.reporting import Reporting
 from tusd_py.web.body import RequestBody
 from tusd_py.web.openapi import OPERATIONS, openapi_document
 
@@ -91,9 +94,19 @@ class Api:
     """The handlers of the API."""
 
     def __init__(
-        self, chunks: Chunks, files: Files, wait: Callable[[str, float], Awaitable[None]], options: ApiOptions
+        self,
+        chunks: Chunks,
+        completing: Completing,
+        discarding: Discarding,
+        reporting: Reporting,
+        files: Files,
+        wait: Callable[[str, float], Awaitable[None]],
+        options: ApiOptions,
     ) -> None:
         self._chunks = chunks
+        self._completing = completing
+        self._discarding = discarding
+        self._reporting = reporting
         self._files = files
         self._wait = wait
         self._options = options
@@ -128,7 +141,7 @@ class Api:
         return JSONResponse({"status": "chunk_received", "chunkNum": number})
 
     async def status(self, request: ApiRequest) -> Response:
-        progress = await self._chunks.status(request.names["upload_id"])
+        progress = await self._reporting.status(request.names["upload_id"])
         answer: dict[str, Any] = {
             "uploadId": progress.upload_id,
             "status": progress.status.value,
@@ -140,7 +153,7 @@ class Api:
         return JSONResponse(answer if progress.file_id is None else answer | {"fileId": progress.file_id})
 
     async def complete(self, request: ApiRequest) -> Response:
-        record = await self._chunks.complete(request.names["upload_id"])
+        record = await self._completing.complete(request.names["upload_id"])
         return JSONResponse(
             {
                 "fileId": record.id,
@@ -152,7 +165,7 @@ class Api:
         )
 
     async def terminate(self, request: ApiRequest) -> Response:
-        await self._chunks.terminate(request.names["upload_id"])
+        await self._discarding.terminate(request.names["upload_id"])
         return Response(status_code=204)
 
     async def file(self, request: ApiRequest) -> Response:
@@ -185,7 +198,7 @@ class Api:
 
     async def link_to_upload(self, request: ApiRequest) -> Response:
         """Who knows the upload's id may have a link to the file."""
-        record = await self._chunks.record_of(request.names["upload_id"])
+        record = await self._reporting.record_of(request.names["upload_id"])
         return self._link(request, await self._files.load_ready(record.id))
 
     async def link_to_file(self, request: ApiRequest) -> Response:

@@ -12,10 +12,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from tusd_py.core import errors
-from tusd_py.core.chunks import ChunksMissing
 from tusd_py.core.errors import UploadError
 from tusd_py.core.hook_events import Exchange, HookRefusal, access_mode, current_exchange
 from tusd_py.core.log_event import LogEvent
+from tusd_py.core.sessions import ChunksMissing
 from tusd_py.web.api import ApiRequest, ApiRoute, path_pattern
 from tusd_py.web.body import RequestBody
 from tusd_py.web.context import Context

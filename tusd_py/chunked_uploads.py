@@ -1,0 +1,105 @@
+"""The part of the composition that is about uploads in numbered chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tusd_py.finished_files import FinishedFiles
+from tusd_py.service.assembly import Assembly
+from tusd_py.service.chunks import ChunkLimits, Chunks
+from tusd_py.service.completing import Completing
+from tusd_py.service.discarding import Discarding
+from tusd_py.service.draining import Draining
+from tusd_py.service.metrics import Metrics
+from tusd_py.service.reporting import Reporting
+from tusd_py.service.sessions import Sessions
+from tusd_py.service.threads import Threads
+from tusd_py.service.unfinished import Unfinished
+from tusd_py.service.uploads import Uploads
+from tusd_py.state import State
+from tusd_py.store.filesystem import FilesystemStore
+from tusd_py.store.sessions import SessionStore
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkedUploads:
+    """The use cases of the API."""
+
+    chunks: Chunks
+    completing: Completing
+    discarding: Discarding
+    reporting: Reporting
+
+
+def compose_chunked_uploads(
+    store: FilesystemStore,
+    state_directory: Path,
+    state: State,
+    uploads: Uploads,
+    finished: FinishedFiles,
+    draining: Draining,
+    unfinished: Unfinished,
+    metrics: Metrics,
+    file_threads: Threads,
+    body_threads: Threads,
+    copy_threads: Threads,
+    *,
+    limits: ChunkLimits,
+    expire_after: float,
+    file_mode: int,
+    each_durable: bool,
+) -> ChunkedUploads:
+    """`expire_after` is in seconds, 0 for never."""
+    session_store = SessionStore(state_directory, file_mode=file_mode, each_durable=each_durable)
+    sessions = Sessions(session_store, uploads, file_threads, expire_after=expire_after)
+    assembly = Assembly(session_store, copy_threads)
+    chunks = Chunks(
+        sessions,
+        session_store,
+        store,
+        state,
+        assembly,
+        finished.hooks,
+        draining,
+        unfinished,
+        metrics,
+        limits,
+        file_threads,
+        body_threads,
+    )
+    completing = Completing(
+        sessions,
+        session_store,
+        store,
+        finished.records,
+        state,
+        assembly,
+        uploads,
+        finished.files,
+        finished.finishing,
+        finished.hooks,
+        draining,
+        unfinished,
+        metrics,
+        file_threads,
+        copy_threads,
+        lock_timeout=limits.lock_timeout,
+    )
+    discarding = Discarding(
+        sessions,
+        session_store,
+        store,
+        finished.records,
+        state,
+        assembly,
+        uploads,
+        finished.finishing,
+        finished.hooks,
+        unfinished,
+        metrics,
+        file_threads,
+        lock_timeout=limits.lock_timeout,
+    )
+    reporting = Reporting(sessions, session_store, uploads, finished.files, completing, file_threads)
+    return ChunkedUploads(chunks, completing, discarding, reporting)

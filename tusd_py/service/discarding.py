@@ -1,0 +1,108 @@
+"""The end of a session that becomes no file: it is removed, or its time is over."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from tusd_py.core import errors
+from tusd_py.core.errors import UploadError
+from tusd_py.core.log_event import LogEvent
+from tusd_py.core.sessions import Session, upload_of
+from tusd_py.service.assembly import Assembly
+from tusd_py.service.finishing import Finishing
+from tusd_py.service.hooks import Hooks
+from tusd_py.service.metrics import Metrics
+from tusd_py.service.sessions import Sessions
+from tusd_py.service.threads import Threads
+from tusd_py.service.unfinished import Unfinished
+from tusd_py.service.uploads import Uploads
+from tusd_py.state import State
+from tusd_py.store.filesystem import FilesystemStore
+from tusd_py.store.records import RecordStore
+from tusd_py.store.sessions import SessionStore
+
+log = logging.getLogger("tusd_py")
+
+
+class Discarding:
+    """Removes sessions, each under the hold on all of it."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        session_store: SessionStore,
+        store: FilesystemStore,
+        records: RecordStore,
+        state: State,
+        assembly: Assembly,
+        uploads: Uploads,
+        finishing: Finishing,
+        hooks: Hooks,
+        unfinished: Unfinished,
+        metrics: Metrics,
+        in_thread: Threads,
+        *,
+        lock_timeout: float,
+    ) -> None:
+        self._sessions = sessions
+        self._session_store = session_store
+        self._store = store
+        self._records = records
+        self._state = state
+        self._assembly = assembly
+        self._uploads = uploads
+        self._finishing = finishing
+        self._hooks = hooks
+        self._unfinished = unfinished
+        self._metrics = metrics
+        self._in_thread = in_thread
+        self._lock_timeout = lock_timeout
+
+    async def terminate(self, upload_id: str) -> None:
+        """Remove an upload in any state, by whichever protocol it came, and the file it has become."""
+        try:
+            await self._terminate(await self._in_thread(self._session_store.load, upload_id))
+        except UploadError as error:
+            if error.problem is not errors.UPLOAD_NOT_FOUND:
+                raise
+            await self._uploads.terminate(upload_id)  # perhaps it has become a file just now
+
+    async def _terminate(self, session: Session) -> None:
+        upload = replace(upload_of(session), offset=0)
+        await self._hooks.before_terminate(upload)
+        await self._remove(session, self._lock_timeout)
+        self._metrics.uploads_terminated.inc()
+        log.info(LogEvent("UploadTerminated", id=session.id))
+        await self._hooks.after_terminate(upload)
+
+    async def count_unfinished(self, *, expire: bool) -> int:
+        """The number of sessions; with `expire`, those go whose time is over and which nobody works on."""
+        await self._in_thread(self._session_store.sweep)
+        count = 0
+        for upload_id in await self._in_thread(lambda: list(self._session_store.upload_ids())):
+            try:
+                session = await self._in_thread(self._session_store.load, upload_id)
+                if await self._in_thread(self._records.exists, session.file_id):
+                    await self._remove(session, timeout=0, with_file=False)  # which a killed server had left to do
+                elif expire and self._sessions.is_due(session):
+                    self._uploads.remember_expired(upload_id)  # nobody is to find nothing in between
+                    await self._remove(session, timeout=0)
+                    self._metrics.uploads_expired.inc()
+                    log.info(LogEvent("UploadExpired", id=upload_id))
+                else:
+                    count += 1
+            except UploadError:
+                count += 1  # in use, or gone by now
+        return count
+
+    async def _remove(self, session: Session, timeout: float, *, with_file: bool = True) -> None:
+        """Forget a session and, `with_file`, what a server that was killed in the end has made of it."""
+        data = self._session_store.data_path(session.id)
+        async with self._state.hold(session.id, str(data), timeout=timeout):
+            if with_file:
+                await self._finishing.forget(session.file_id)
+                await self._in_thread(self._store.withdraw_adopted, session.id, data)
+            await self._in_thread(self._session_store.remove, session.id)
+        self._assembly.forget(session.id)
+        self._unfinished.remove()
