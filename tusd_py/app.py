@@ -33,6 +33,7 @@ from tusd_py.state.files import FilesState
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.filesystem import Durability, FilesystemStore
 from tusd_py.store.keys import load_or_create_signing_keys, read_keys
+from tusd_py.store.mounts import is_local
 from tusd_py.version import __version__
 from tusd_py.web.api import Api, ApiOptions
 from tusd_py.web.api_endpoint import ApiEndpoint
@@ -137,8 +138,9 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     has_downloads = downloads != "off" and not disable_download
     tus_types = _media_types(allowed_types or ())
     metrics = Metrics()
-    file_threads = Threads("file", FILE_THREADS)
-    body_threads = Threads("body", BODY_THREADS)
+    near_directories = [place for place in (directory, state_directory) if is_local(place)]
+    file_threads = Threads("file", FILE_THREADS, near_directories)
+    body_threads = Threads("body", BODY_THREADS, near_directories)
     copy_threads = Threads("copy", COPY_THREADS)
     store = FilesystemStore(
         directory,
@@ -148,7 +150,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         durability=durability,
         min_free_space=min_free_space,
     )
-    state = FilesState(state_directory / "run", file_threads)
+    state = FilesState(state_directory / "run", file_threads.near)
     limits = Limits(
         max_size=max(max_size, 0),
         expire_after=max(expire_after, 0.0),

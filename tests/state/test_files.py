@@ -29,7 +29,7 @@ from tusd_py.state.files import FilesState
 
 
 async def main(run, path, mode, end):
-    state = FilesState(Path(run), Threads("other", 2))
+    state = FilesState(Path(run), Threads("other", 2).near)
     await state.start()
     wanted = asyncio.Event()
     print("waiting", flush=True)
@@ -57,7 +57,7 @@ from tusd_py.state.files import FilesState
 
 
 async def main(run, path):
-    state = FilesState(Path(run), Threads("counting", 2))
+    state = FilesState(Path(run), Threads("counting", 2).near)
     await state.start()
     print("ready", flush=True)
     sys.stdin.readline()
@@ -105,7 +105,7 @@ async def state_in(directory: Path) -> AsyncIterator[FilesState]:
     (directory / "run").mkdir(exist_ok=True)
     (directory / "data").touch()
     threads = Threads("state", 4)
-    state = FilesState(directory / "run", threads)
+    state = FilesState(directory / "run", threads.near)
     await state.start()
     try:
         yield state
@@ -678,7 +678,7 @@ def test_a_state_that_was_never_started_holds_and_closes_all_the_same(tmp_path: 
         (tmp_path / "run").mkdir()
         (tmp_path / "data").touch()
         threads = Threads("state", 1)
-        state = FilesState(tmp_path / "run", threads)
+        state = FilesState(tmp_path / "run", threads.near)
         async with state.hold("abc", str(tmp_path / "data"), timeout=0):
             assert (await refusal(state, tmp_path / "data", timeout=0.01)).problem is errors.UPLOAD_LOCKED
         await state.close()

@@ -1,4 +1,10 @@
-"""How the rooms that must not know about threads ask for one."""
+"""How the rooms that must not know about threads ask for one, and what may do without.
+
+Never block the event loop: whatever waits for a disk (a flush), for another process, or for longer the more bytes there
+are (large writes, hashes, copies, walks through directories) is done in a thread. What is left is bounded and, on a
+file system of this machine, shorter than the way to a thread and back: to look a file up, open, lock or link it, to
+read or write a small one. That is *near* work, done at once where it is known to be so.
+"""
 
 from __future__ import annotations
 
@@ -16,3 +22,9 @@ class InThread(Protocol):
     """
 
     async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+
+class Near(Protocol):
+    """Runs near work on the file at `path`: at once where that is quick, else as `InThread` does."""
+
+    async def __call__(self, path: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...

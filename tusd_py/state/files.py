@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
-from tusd_py.core.threads import InThread
+from tusd_py.core.threads import Near
 from tusd_py.state import Hold
 from tusd_py.state.messages import Messages
 
@@ -32,8 +32,8 @@ class FilesState:
     the holder tells those who asked when it is done.
     """
 
-    def __init__(self, directory: Path, in_thread: InThread) -> None:
-        self._in_thread = in_thread
+    def __init__(self, directory: Path, near: Near) -> None:
+        self._near = near
         self._messages = Messages(directory, self._on_message)
         self._is_started = False
         self._holders: dict[str, list[_Holder]] = {}
@@ -74,7 +74,7 @@ class FilesState:
     async def _acquire(self, key: str, lock: _Lock, timeout: float) -> None:
         try:
             # Nobody goes past those who wait, else who wants it alone would wait for ever where many share it.
-            if key not in self._lines and await self._in_thread(lock.take):
+            if key not in self._lines and await self._near(lock.path, lock.take):
                 return
             if timeout <= 0:
                 raise UploadError(errors.UPLOAD_LOCKED)
@@ -100,7 +100,7 @@ class FilesState:
                         async with asyncio.timeout(POLL_INTERVAL):
                             await turn.wait()
                     turn.clear()
-                    if await self._in_thread(lock.take):
+                    if await self._near(lock.path, lock.take):
                         return
                 else:
                     await turn.wait()
@@ -161,17 +161,17 @@ class _Lock:
 
     def __init__(self, path: str, shared: bool, slot: int | None) -> None:
         self.descriptor = -1
-        self._path = path
+        self.path = path
         self._operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
         self._slot = slot
 
     def take(self) -> bool:
         """Whether the lock is ours now; not while somebody else has it."""
         while True:
-            self.descriptor = os.open(self._path, os.O_RDWR)
+            self.descriptor = os.open(self.path, os.O_RDWR)
             try:
                 self._lock()
-                if os.path.samestat(os.fstat(self.descriptor), os.stat(self._path)):
+                if os.path.samestat(os.fstat(self.descriptor), os.stat(self.path)):
                     return True
                 self.release()
             except BlockingIOError:
