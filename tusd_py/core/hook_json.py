@@ -54,8 +54,6 @@ def call_document(call: HookCall) -> dict[str, Any]:
         event["Access"] = {"Mode": call.access.mode, "IDs": list(call.access.ids)}
     if call.file is not None:
         event["File"] = dict(call.file)
-    if call.file is not None:
-        event["File"] = dict(call.file)
     return {"Type": call.event.value, "Event": event}
 
 

@@ -11,7 +11,7 @@ from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
 from enum import Enum
 
-_RANGE = re.compile(r"\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII)
+_RANGE = re.compile(r"\s*+(\d*+)\s*+-\s*+(\d*+)\s*+", re.ASCII)  # possessive: a header may be a mebibyte of blanks
 _MOST_DIGITS = 19
 
 

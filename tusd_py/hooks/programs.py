@@ -14,6 +14,9 @@ from tusd_py.hooks.running import converse
 
 _LONGEST_OUTPUT = 1024 * 1024
 
+_OURS = "TUSD_PY_"
+"""What variables begin with that set our flags; they are nobody's business, and would set those of a `tusd-py` too."""
+
 
 class ProgramsBackend:
     """Runs `directory/<event>` with the event on its input; what it prints, at most `size_limit` bytes, is its answer.
@@ -66,7 +69,7 @@ class ProgramsBackend:
             [self._directory / call.event.value],
             cwd=self._directory,
             env={
-                **os.environ,
+                **{name: value for name, value in os.environ.items() if not name.startswith(_OURS)},
                 "TUS_ID": call.upload.id,
                 "TUS_SIZE": str(call.upload.size or 0),
                 "TUS_OFFSET": str(call.upload.offset),

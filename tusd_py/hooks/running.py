@@ -10,6 +10,8 @@ import threading
 from contextlib import suppress
 from typing import IO
 
+_BLOCK = 64 * 1024
+
 _REST_OF_OUTPUT = 0.5
 """Seconds for what is still in the pipe after the end of a program; what it left running may hold the pipe open."""
 
@@ -23,15 +25,12 @@ async def converse(process: subprocess.Popen[bytes], text: bytes, most: int) -> 
     The process leads a session of its own, has unbuffered pipes for input and output, and is nobody else's to wait
     for. If it has not ended by itself when this returns or is cancelled, its session is killed; it is always reaped.
     """
+    if process.stdin is None or process.stdout is None:
+        raise ValueError("the program needs pipes")
     loop = asyncio.get_running_loop()
     end = _End(process, loop)
-    output = _Output(most, loop.create_future())
-    feed = _Pipe(loop.create_future())
+    feed, output = _Feed(process.stdin, loop, text), _Output(process.stdout, loop, most)
     try:
-        await loop.connect_read_pipe(lambda: output, process.stdout)
-        writer, _ = await loop.connect_write_pipe(lambda: feed, process.stdin)
-        writer.write(text)
-        writer.close()  # once all is written
         await asyncio.wait([output.closed, end.reached], return_when=asyncio.FIRST_COMPLETED)
         if not output.is_too_much:
             await end.reached
@@ -39,54 +38,72 @@ async def converse(process: subprocess.Popen[bytes], text: bytes, most: int) -> 
         return bytes(output.data)
     finally:
         end.hasten()
-        feed.drop(process.stdin)
-        output.drop(process.stdout)
-        await asyncio.wait([end.reached, feed.closed, output.closed], timeout=_LAST_RITES)
+        feed.close()
+        output.close()
+        await asyncio.wait([end.reached], timeout=_LAST_RITES)
 
 
-class _Pipe(asyncio.Protocol):
-    """One of our ends; `closed` is done when it is closed."""
+class _Feed:
+    """Our end of a program's input: written to as fast as it reads, and closed when it has all or wants no more.
 
-    def __init__(self, closed: asyncio.Future[None]) -> None:
-        self.closed = closed
-        self._transport: asyncio.BaseTransport | None = None
+    The loop only watches the descriptor: uvloop's transport of a pipe closes it twice, and by the second time it may
+    be that of another file, which a thread has just opened. So it is with `_Output`.
+    """
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+    def __init__(self, pipe: IO[bytes], loop: asyncio.AbstractEventLoop, text: bytes) -> None:
+        self._pipe = pipe
+        self._loop = loop
+        self._rest = memoryview(text)
+        os.set_blocking(pipe.fileno(), False)
+        loop.add_writer(pipe.fileno(), self._write)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's signature
-        self._transport = None
-        if not self.closed.done():
-            self.closed.set_result(None)
+    def close(self) -> None:
+        if not self._pipe.closed:
+            self._loop.remove_writer(self._pipe.fileno())
+            self._pipe.close()
 
-    def drop(self, pipe: IO[bytes] | None) -> None:
-        """Close our end, whatever is still in it; `pipe` itself where there is no transport."""
-        transport = self._transport
-        if isinstance(transport, asyncio.WriteTransport) and transport.get_write_buffer_size():
-            transport.abort()  # only then: asyncio would report the end of a transport that is closed already twice
-        elif transport is not None:
-            transport.close()
-        elif pipe is not None:
-            pipe.close()
-            self.connection_lost(None)
+    def _write(self) -> None:
+        try:
+            self._rest = self._rest[os.write(self._pipe.fileno(), self._rest) :]
+        except BlockingIOError:
+            return
+        except OSError:  # it does not read to the end
+            self._rest = self._rest[:0]
+        if not self._rest:
+            self.close()
 
 
-class _Output(_Pipe):
-    """What comes out of a program, until that closes the pipe or has printed too much."""
+class _Output:
+    """Our end of a program's output; `closed` is done when that has ended, has become too much, or is not wanted."""
 
-    def __init__(self, most: int, closed: asyncio.Future[None]) -> None:
-        super().__init__(closed)
+    def __init__(self, pipe: IO[bytes], loop: asyncio.AbstractEventLoop, most: int) -> None:
         self.data = bytearray()
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self._pipe = pipe
+        self._loop = loop
         self._most = most
+        os.set_blocking(pipe.fileno(), False)
+        loop.add_reader(pipe.fileno(), self._read)
 
     @property
     def is_too_much(self) -> bool:
         return len(self.data) > self._most
 
-    def data_received(self, data: bytes) -> None:
+    def close(self) -> None:
+        if not self._pipe.closed:
+            self._loop.remove_reader(self._pipe.fileno())
+            self._pipe.close()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._pipe.fileno(), _BLOCK)
+        except BlockingIOError:
+            return
         self.data += data
-        if self.is_too_much:
-            self.drop(None)
+        if not data or self.is_too_much:
+            self.close()
 
 
 class _End:
