@@ -97,7 +97,7 @@ def compose_finished_files(
     )
     webhook = configured_webhook(keywords.get("webhook_url", ""), keywords.get("webhook_secret_file", ""))
     webhooks = Delivery(state_directory / "hooks" / "webhook", webhook, file_threads, durable=durable)
-    hooks = Hooks(backends, hook_options, delivery.add, store.info_path, metrics, file_threads)
+    hooks = Hooks(backends, hook_options, delivery.add, store.info_path, store.is_place, metrics, file_threads)
     records = RecordStore(state_directory, durable=durable)
     quarantine = Quarantine(
         state_directory / "quarantine",

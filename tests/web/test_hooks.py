@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,6 +164,46 @@ def test_an_id_that_cannot_be_used_is_an_error_of_the_hook(
     answer = server.request("POST", headers=TUS | {"Upload-Length": "5"})
     assert (answer.status, answer.code) == (500, "ERR_INTERNAL_SERVER_ERROR")
     assert not visible(server)
+
+
+@pytest.mark.parametrize(
+    "path", ["other.info", "a/b.lock", "a.stop", "a/", ".", "..", ".tusd-py/x", "x/../.tusd-py/public/f", "a\0b"]
+)
+def test_a_place_that_is_not_for_data_is_an_error_of_the_hook(
+    start: ServerStarter, receiver: Receiver, path: str
+) -> None:
+    server = hooked(start, receiver)
+    receiver.answer = lambda _call: {"ChangeFileInfo": {"Storage": {"Path": path}}}
+    answer = server.request("POST", headers=TUS | {"Upload-Length": "5"})
+    assert (answer.status, answer.code) == (500, "ERR_INTERNAL_SERVER_ERROR")
+    assert b"Storage.Path must not be reserved" in answer.body
+    assert not visible(server)
+
+
+def test_a_place_is_cleaned_and_may_be_on_another_file_system(start: ServerStarter, receiver: Receiver) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        server = hooked(start, receiver, events="pre-create,post-finish")
+        receiver.answer = lambda _call: {"ChangeFileInfo": {"Storage": {"Path": "nowhere/../whole.bin"}}}
+        whole = server.create(5)
+        assert server.patch(whole, 0, b"hello").status == 204
+        assert server.path_of("/files/whole.bin").read_bytes() == b"hello"
+
+        receiver.answer = lambda _call: {}
+        parts = [server.create(3, Upload_Concat="partial") for _ in range(2)]
+        for part in parts:
+            server.patch(part, 0, b"abc")
+        path = f"{elsewhere}/deep/final.bin"
+        receiver.answer = lambda _call: {"ChangeFileInfo": {"Storage": {"Path": path}}}
+        answer = server.request("POST", headers=TUS | {"Upload-Concat": "final;" + " ".join(parts)})
+        assert answer.status == 201
+        final = answer.headers["location"]
+        assert Path(path).read_bytes() == b"abcabc"
+        assert server.request("GET", final).body == b"abcabc"
+        taken = server.request("POST", headers=TUS | {"Upload-Concat": "final;" + " ".join(parts)})
+        assert (taken.status, taken.code) == (400, "ERR_UPLOAD_EXISTS")
+        assert Path(path).read_bytes() == b"abcabc"
+        assert server.request("DELETE", final, TUS).status == 204
+        assert not Path(path).exists()
 
 
 def test_a_hook_that_fails_before_a_creation_prevents_it(start: ServerStarter, receiver: Receiver) -> None:

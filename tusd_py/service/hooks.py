@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -12,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from tusd_py.core.body import Body
-from tusd_py.core.errors import INTERNAL_SERVER_ERROR, Problem, UploadError
 from tusd_py.core.hook_events import (
     FILE_EVENTS,
     NO_REQUEST,
@@ -28,26 +26,17 @@ from tusd_py.core.hook_events import (
     current_exchange,
     without_headers,
 )
-from tusd_py.core.ids import is_upload_id
 from tusd_py.core.log_event import LogEvent
 from tusd_py.core.threads import InThread
 from tusd_py.core.uploads import Upload
 from tusd_py.hooks import Backend
 from tusd_py.hooks.forwarding import CREDENTIALS
 from tusd_py.service.access_cache import AccessCache
+from tusd_py.service.hook_changes import HookTrouble, changed, check_refusal
 from tusd_py.service.metrics import Metrics
 from tusd_py.store.receiver import Receiver
 
 log = logging.getLogger("tusd_py")
-
-_ID = re.compile(r"[A-Za-z0-9\-._~%!$'()*+,;=/:@]*")  # tusd's rule for ids that a hook chooses
-
-
-class HookTrouble(UploadError):
-    """A hook that had to be asked could not be; as with tusd, the client is told what it said."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(Problem(INTERNAL_SERVER_ERROR.code, 500, reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +67,7 @@ class Hooks:
         options: HookOptions,
         deliver: Callable[[HookCall], None],
         info_path: Callable[[str], str],
+        is_place: Callable[[str], bool],
         metrics: Metrics,
         in_thread: InThread,
     ) -> None:
@@ -88,6 +78,7 @@ class Hooks:
         self._interval = options.progress_interval if options.progress_interval > 0 else 1.0
         self._deliver = deliver
         self._info_path = info_path
+        self._is_place = is_place
         self._metrics = metrics
         self._in_thread = in_thread
         self._access = AccessCache()
@@ -123,13 +114,7 @@ class Hooks:
         if Event.PRE_CREATE not in self._events:
             return upload
         for answer in await self._ask(Event.PRE_CREATE, replace(upload, id="", offset=0)):
-            upload = replace(
-                upload,
-                id=_checked_id(answer.change_id) if answer.change_id else upload.id,
-                path=answer.change_path or upload.path,
-            )
-            if answer.change_metadata is not None:
-                upload = replace(upload, metadata=answer.change_metadata, metadata_text=None)
+            upload = changed(upload, answer, self._is_place)
         return upload
 
     async def before_finish(self, upload: Upload) -> None:
@@ -215,8 +200,7 @@ class Hooks:
                 answer = await self._invoke(backend, self._call(event, upload, _new_id(), access))
             except HookFailure as error:
                 raise HookTrouble(str(error)) from error
-            if answer.reject_upload or answer.reject_termination or answer.reject_access:
-                _check_refusal(event, answer)
+            check_refusal(event, answer)
             if changes_answer:
                 _change_answer(answer.response)
             answers.append(answer)
@@ -267,29 +251,6 @@ def _change_answer(response: HttpResponse) -> None:
     exchange = current_exchange.get()
     if exchange is not None:
         exchange.changes.append(response)
-
-
-def _check_refusal(event: Event, answer: HookAnswer) -> None:
-    """A refusal counts only from the hook that it belongs to (as with tusd)."""
-    refuses = {
-        Event.PRE_CREATE: answer.reject_upload,
-        Event.PRE_TERMINATE: answer.reject_termination,
-        Event.PRE_ACCESS: answer.reject_access,
-    }
-    if refuses.get(event, False):
-        raise HookRefusal(REFUSALS[event], answer.response)
-
-
-def _checked_id(upload_id: str) -> str:
-    """An id that a hook has chosen. Raises `HookTrouble` for one that cannot be a URL, or a file beside others."""
-    where = "validation error in FileInfoChanges: ID must"
-    if upload_id.startswith("/") or upload_id.endswith("/"):
-        raise HookTrouble(f"{where} not begin or end with a forward slash (got: {upload_id})")
-    if not _ID.fullmatch(upload_id):
-        raise HookTrouble(f"{where} contain only URL-safe character: ^{_ID.pattern}$ (got: {upload_id})")
-    if not is_upload_id(upload_id):
-        raise HookTrouble(f"{where} not be reserved (got: {upload_id})")
-    return upload_id
 
 
 def _new_id() -> str:

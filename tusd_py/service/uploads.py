@@ -21,7 +21,8 @@ from tusd_py.core.uploads import CHUNKS, Upload
 from tusd_py.service.appending import Appender, Limits
 from tusd_py.service.draining import Draining
 from tusd_py.service.finishing import Finishing
-from tusd_py.service.hooks import Hooks, HookTrouble
+from tusd_py.service.hook_changes import HookTrouble
+from tusd_py.service.hooks import Hooks
 from tusd_py.service.metrics import Metrics
 from tusd_py.service.receiving import receive_body
 from tusd_py.service.threads import Threads

@@ -6,9 +6,12 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tusd_py.store.concatenation import append_file
+from tusd_py.store.workspace import Entry
 
 
 def _taken() -> FileExistsError:
@@ -28,6 +31,32 @@ def claimed_data_file(path: Path, info_path: Path, file_mode: int, directory_mod
     except BaseException:
         if is_new:
             path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def place_data(made: Entry, path: Path, file_mode: int, stop_requested: Callable[[], bool], *, durable: bool) -> None:
+    """Give a data file that is whole its name, or, on another file system, a copy of it.
+
+    Raises FileExistsError where the name is taken. A crash leaves a file without `.info`, which nobody is served.
+    """
+    try:
+        made.link(path)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy_data(made, path, file_mode, stop_requested, durable=durable)
+
+
+def _copy_data(made: Entry, path: Path, file_mode: int, stop_requested: Callable[[], bool], *, durable: bool) -> None:
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, file_mode)
+    try:
+        append_file(descriptor, made.path, os.fstat(made.descriptor).st_size, stop_requested)
+        if durable:
+            os.fsync(descriptor)
+    except BaseException:
+        path.unlink(missing_ok=True)
         raise
     finally:
         os.close(descriptor)

@@ -14,11 +14,11 @@ from typing import Literal
 from tusd_py.core import errors
 from tusd_py.core.digests import ALGORITHMS
 from tusd_py.core.errors import UploadError
-from tusd_py.core.ids import is_upload_id
+from tusd_py.core.ids import RESERVED_ENDINGS, is_upload_id
 from tusd_py.core.info import CorruptInfo, decode_info, encode_info
 from tusd_py.core.uploads import Upload
 from tusd_py.store.concatenation import append_file
-from tusd_py.store.data_files import claimed_data_file, make_parents, remove_unpublished
+from tusd_py.store.data_files import claimed_data_file, make_parents, place_data, remove_unpublished
 from tusd_py.store.receiver import Receiver
 from tusd_py.store.system_errors import system_errors_translated
 from tusd_py.store.unverified import UnverifiedMarks
@@ -49,6 +49,7 @@ class FilesystemStore:
         min_free_space: int,
     ) -> None:
         self.directory = directory
+        self._state_directory = state_directory
         self._file_mode = file_mode
         self._directory_mode = directory_mode
         self._durability = durability
@@ -157,7 +158,7 @@ class FilesystemStore:
             created = self._write_info(info, replace(upload, size=size, offset=size, path=str(path)))
             make_parents(path, self._directory_mode)
             make_parents(self._info_path(upload.id), self._directory_mode)
-            data.link(path)
+            place_data(data, path, self._file_mode, stop_requested, durable=self._durability != "none")
             self._publish_info(info, upload.id, path)
         return created
 
@@ -350,8 +351,20 @@ class FilesystemStore:
         """Where the `.info` of an upload is, or will be."""
         return str(self._info_path(upload_id))
 
+    def is_place(self, path: str) -> bool:
+        """Whether the data of an upload may be put at a path, relative to the upload directory: not in the place of a
+        description, nor among our own files.
+        """
+        place = self._cleaned(path)
+        is_ours = place.is_relative_to(self._state_directory) or place in (self.directory, *self.directory.parents)
+        return "\0" not in path and not path.endswith(("/", *RESERVED_ENDINGS)) and not is_ours
+
     def _place_of(self, upload: Upload) -> Path:
-        return self.directory / upload.path if upload.path else self._data_path(upload.id)
+        return self._cleaned(upload.path) if upload.path else self._data_path(upload.id)
+
+    def _cleaned(self, path: str) -> Path:
+        """Without `..`, as tusd has it."""
+        return Path(os.path.normpath(self.directory / path))
 
     def _data_path(self, upload_id: str) -> Path:
         return self.directory / upload_id
