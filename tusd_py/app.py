@@ -164,6 +164,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         more,
         store,
         state_directory,
+        state,
         metrics,
         file_threads,
         copy_threads,

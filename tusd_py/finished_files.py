@@ -26,6 +26,7 @@ from tusd_py.service.metrics import Metrics
 from tusd_py.service.settling import Settling, Steps
 from tusd_py.service.telling import Telling
 from tusd_py.service.threads import Threads
+from tusd_py.state import State
 from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.quarantine import Quarantine
 from tusd_py.store.records import RecordStore
@@ -54,6 +55,7 @@ def compose_finished_files(
     keywords: MoreKeywords,
     store: FilesystemStore,
     state_directory: Path,
+    state: State,
     metrics: Metrics,
     file_threads: Threads,
     copy_threads: Threads,
@@ -141,6 +143,7 @@ def compose_finished_files(
         records,
         quarantine,
         settling,
+        state,
         metrics,
         file_threads,
         thumbnails=pipeline.thumbnails,

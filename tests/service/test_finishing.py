@@ -22,6 +22,7 @@ from tusd_py.service.finishing import Finishing
 from tusd_py.service.metrics import Metrics
 from tusd_py.service.settling import Settling, edge_headers
 from tusd_py.service.threads import Threads
+from tusd_py.state.files import FilesState
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.quarantine import Quarantine
@@ -78,6 +79,7 @@ class Room:
             self.records,
             quarantine,
             settling,
+            FilesState(self.directory / ".tusd-py/run", self.threads.near),
             metrics,
             in_thread,
             keeps_records=keeps_records,

@@ -67,6 +67,9 @@ TOO_MANY_UPLOADS = Problem("ERR_TOO_MANY_UPLOADS", 503, "too many unfinished upl
 STORE_UNAVAILABLE = Problem(
     "ERR_STORE_UNAVAILABLE", 503, "the upload directory cannot be used at the moment", retry_after=5
 )
+STATE_UNAVAILABLE = Problem(
+    "ERR_STATE_UNAVAILABLE", 503, "the server cannot coordinate uploads with others at the moment", retry_after=1
+)
 
 # The chunk-number mode and file records.
 NOT_FOUND = Problem("ERR_NOT_FOUND", 404, "there is nothing under this path")

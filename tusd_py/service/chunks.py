@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tusd_py.core import errors
 from tusd_py.core.body import Body
@@ -137,16 +138,15 @@ class Chunks:
         def on_wanted() -> None:
             body.interrupt(interrupted, GRACE)
 
-        timeout = self._limits.lock_timeout
+        def on_lost() -> None:
+            body.interrupt(UploadError(errors.STATE_UNAVAILABLE), 0)
+
+        hold = partial(self._state.hold, timeout=self._limits.lock_timeout, on_wanted=on_wanted, on_lost=on_lost)
         data, marks = self._session_store.data_path(session.id), self._session_store.marks_path(session.id)
         async with AsyncExitStack() as stack:
             try:
-                whole = await stack.enter_async_context(
-                    self._state.hold(session.id, str(data), shared=True, timeout=timeout, on_wanted=on_wanted)
-                )
-                slot = await stack.enter_async_context(
-                    self._state.hold(session.id, str(marks), slot=number, timeout=timeout, on_wanted=on_wanted)
-                )
+                whole = await stack.enter_async_context(hold(session.id, str(data), shared=True))
+                slot = await stack.enter_async_context(hold(session.id, str(marks), slot=number))
             except UploadError as problem:
                 if problem.problem is errors.UPLOAD_NOT_FOUND:
                     await self._sessions.find_open(session.id)  # says what has become of it

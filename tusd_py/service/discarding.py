@@ -86,7 +86,7 @@ class Discarding:
                 if await self._in_thread(self._records.exists, session.file_id):
                     await self._remove(session, timeout=0, with_file=False)  # which a killed server had left to do
                 elif expire and self._sessions.is_due(session):
-                    self._uploads.remember_expired(upload_id)  # nobody is to find nothing in between
+                    await self._state.bury(upload_id)  # nobody is to find nothing in between
                     await self._remove(session, timeout=0)
                     self._metrics.uploads_expired.inc()
                     log.info(LogEvent("UploadExpired", id=upload_id))

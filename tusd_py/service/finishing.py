@@ -1,7 +1,7 @@
 """What happens to a file after its last byte: durable, in the background, never in the way of the answer.
 
-A record in `pending/` is the only thing that must not be lost; the queue here is an index of it, made again from the
-directory at every start and every minute.
+A record in `pending/` is the only thing that must not be lost; the queue that the processes share is an index of it,
+made again from the directory at every start and every minute.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tusd_py.pipeline import TryLater
 from tusd_py.pipeline.thumbnail import Thumbnails
 from tusd_py.service.metrics import Metrics
 from tusd_py.service.settling import Settling
+from tusd_py.state import SETTLED, State
 from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.quarantine import Quarantine
 from tusd_py.store.records import RecordStore
@@ -51,6 +52,7 @@ class Finishing:
         records: RecordStore,
         quarantine: Quarantine,
         settling: Settling,
+        state: State,
         metrics: Metrics,
         in_thread: InThread,
         *,
@@ -69,11 +71,12 @@ class Finishing:
         self._metrics = metrics
         self._in_thread = in_thread
         self._concurrency = concurrency
-        self._queue: asyncio.Queue[str] = asyncio.Queue()
-        self._queued: set[str] = set()
+        self._state = state
+        self._queue = state.queue
         self._attempts: dict[str, int] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._waiting: dict[str, list[asyncio.Event]] = {}
+        state.listen(SETTLED, self._wake)
 
     # --- giving work, under the upload's hold and before the answer ---
 
@@ -126,7 +129,7 @@ class Finishing:
         return True
 
     async def wait(self, file_id: str, seconds: float) -> None:
-        """Wait until this process settles the file, or until the time is over."""
+        """Wait until it is known that some process has settled the file, or until the time is over."""
         event = asyncio.Event()
         self._waiting.setdefault(file_id, []).append(event)
         try:
@@ -157,23 +160,18 @@ class Finishing:
             pending = await self._in_thread(self._records.pending_ids)
             self._metrics.files_pending.set(len(pending))
             self._metrics.oldest_pending.set(await self._in_thread(self._records.oldest_pending))
-            for file_id in pending:
-                if file_id not in self._timers:  # what was tried has its own time
-                    self._enqueue(file_id)
+            self._queue.refill(file_id for file_id in pending if file_id not in self._timers)  # these have their time
         except UploadError as error:
             log.warning(LogEvent("FinishingError", error=str(error)))
 
     def _enqueue(self, file_id: str) -> None:
         if timer := self._timers.pop(file_id, None):
             timer.cancel()
-        if file_id not in self._queued:
-            self._queued.add(file_id)
-            self._queue.put_nowait(file_id)
+        self._queue.put(file_id)
 
     async def _work(self) -> None:
         while True:
-            file_id = await self._queue.get()
-            self._queued.discard(file_id)
+            file_id = await self._queue.take()
             try:
                 await self._process(file_id)
             except TryLater as error:
@@ -183,6 +181,7 @@ class Finishing:
             except Exception as error:
                 log.exception(LogEvent("FinishingError", file=file_id))
                 self._try_again(file_id, type(error).__name__)
+            self._queue.done(file_id)
 
     async def _process(self, file_id: str, failure: str = "") -> None:
         """Settle a file, as failed where there is a reason."""
@@ -197,6 +196,10 @@ class Finishing:
         finally:
             claim.release()
         self._attempts.pop(file_id, None)
+        self._wake(file_id)
+        self._state.announce(SETTLED, file_id)
+
+    def _wake(self, file_id: str) -> None:
         for event in self._waiting.pop(file_id, ()):
             event.set()
 

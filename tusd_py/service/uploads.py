@@ -77,7 +77,6 @@ class Uploads:
         self._finishing = finishing
         self._hooks = hooks
         self._draining = draining
-        self._tombstones: OrderedDict[str, None] = OrderedDict()
         self._settled: OrderedDict[str, tuple[int | None, int]] = OrderedDict()
 
     # --- looking ---
@@ -87,9 +86,9 @@ class Uploads:
         try:
             upload = await self._in_thread(self._store.load, upload_id)
         except UploadError as error:
-            if error.problem is errors.UPLOAD_NOT_FOUND and upload_id in self._tombstones:
-                raise UploadError(errors.UPLOAD_EXPIRED) from None
             if error.problem is errors.UPLOAD_NOT_FOUND:
+                if await self._state.is_buried(upload_id):
+                    raise UploadError(errors.UPLOAD_EXPIRED) from None
                 await self._finishing.explain_missing(upload_id)
             raise
         self._check_expiry(upload)
@@ -289,7 +288,7 @@ class Uploads:
                 upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
                 if not self._is_due(upload):
                     return not upload.is_complete
-                self.remember_expired(upload_id)  # nobody is to find nothing in between
+                await self._state.bury(upload_id)  # nobody is to find nothing in between
                 await self._in_thread(self._store.remove, upload)
         except UploadError:
             return True  # somebody works on it
@@ -300,10 +299,6 @@ class Uploads:
     def _is_due(self, upload: Upload) -> bool:
         expires_at = self.expires_at(upload)
         return expires_at is not None and time.time() >= expires_at
-
-    def remember_expired(self, upload_id: str) -> None:
-        """From now on the upload is answered with 410."""
-        _remember(self._tombstones, upload_id, None)
 
     # --- what all of them do ---
 
@@ -317,8 +312,14 @@ class Uploads:
             if wanting is not None and error is not None:
                 wanting.interrupt(error, GRACE)
 
+        def on_lost() -> None:
+            if wanting is not None:
+                wanting.interrupt(UploadError(errors.STATE_UNAVAILABLE), 0)
+
         timeout = self._limits.lock_timeout
-        async with self._state.hold(upload.id, upload.path, timeout=timeout, on_wanted=on_wanted) as hold:
+        async with self._state.hold(
+            upload.id, upload.path, timeout=timeout, on_wanted=on_wanted, on_lost=on_lost
+        ) as hold:
             yield hold
 
     def _named(self, upload: Upload) -> Upload:

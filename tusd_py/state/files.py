@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
-import os
-import struct
-from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from tusd_py.core import errors
-from tusd_py.core.errors import UploadError
 from tusd_py.core.threads import Near
 from tusd_py.state import Hold
+from tusd_py.state.holds import Holds
+from tusd_py.state.kernel_lock import KernelLock
+from tusd_py.state.local_queue import LocalQueue
 from tusd_py.state.messages import Messages
+from tusd_py.state.tombstones import Tombstones
 
-POLL_INTERVAL = 0.25
-"""Seconds between two looks at a lock that is held; a message usually ends the wait earlier."""
-
-_WANTED, _FREE = "wanted", "free"
-_FLOCK = "hhqqi4x"
-"""`struct flock`: type, whence, start, length, process."""
+_WANTED, _FREE, _EXPIRED, _WORK = "wanted", "free", "expired", "work"
 
 
 class FilesState:
@@ -36,8 +28,11 @@ class FilesState:
         self._near = near
         self._messages = Messages(directory, self._on_message)
         self._is_started = False
-        self._holders: dict[str, list[_Holder]] = {}
-        self._lines: dict[str, deque[asyncio.Event]] = {}
+        self._holds = Holds()
+        self._askers: dict[str, set[str]] = {}
+        self._tombstones = Tombstones()
+        self._listeners: dict[str, list[Callable[[str], None]]] = {}
+        self.queue = _Queue(self._messages)
 
     async def start(self) -> None:
         if not self._is_started:
@@ -48,8 +43,7 @@ class FilesState:
         if self._is_started:
             self._messages.close()
 
-    @asynccontextmanager
-    async def hold(
+    def hold(
         self,
         key: str,
         path: str,
@@ -58,135 +52,100 @@ class FilesState:
         slot: int | None = None,
         timeout: float,
         on_wanted: Callable[[], None] | None = None,
-    ) -> AsyncIterator[Hold]:
-        lock = _Lock(path, shared, slot)
+        on_lost: Callable[[], None] | None = None,  # noqa: ARG002 -- the kernel's locks are not lost
+    ) -> AbstractAsyncContextManager[Hold]:
         if slot is not None:
             key = f"{key}#{slot}"
-        holder = _Holder(on_wanted)
-        try:
-            await self._acquire(key, lock, timeout)
-            self._holders.setdefault(key, []).append(holder)
-            yield Hold(key, lock.descriptor)
-        finally:
-            lock.release()
-            self._dismiss(key, holder)
+        kernel = KernelLock(path, shared=shared, slot=slot)
+        lock = _Lock(key, kernel, self._near, self._messages, self._askers)
+        return self._holds.hold(key, lock, timeout, on_wanted)
 
-    async def _acquire(self, key: str, lock: _Lock, timeout: float) -> None:
-        try:
-            # Nobody goes past those who wait, else who wants it alone would wait for ever where many share it.
-            if key not in self._lines and await self._near(lock.path, lock.take):
-                return
-            if timeout <= 0:
-                raise UploadError(errors.UPLOAD_LOCKED)
-            async with asyncio.timeout(timeout):
-                await self._wait_in_line(key, lock)
-        except TimeoutError:
-            raise UploadError(errors.UPLOAD_LOCKED, waited_seconds=int(timeout)) from None
-        except FileNotFoundError:
-            raise UploadError(errors.UPLOAD_NOT_FOUND) from None
-        except OSError as error:
-            raise UploadError(errors.STORE_UNAVAILABLE, system_error=error.errno) from error
+    def announce(self, event: str, subject: str) -> None:
+        self._messages.broadcast(f"{event}\0{subject}")
 
-    async def _wait_in_line(self, key: str, lock: _Lock) -> None:
-        """Only who is first in line asks the holder and tries the lock; the others wait for their turn."""
-        turn = asyncio.Event()
-        line = self._lines.setdefault(key, deque())
-        line.append(turn)
-        try:
-            while True:
-                if line[0] is turn:
-                    self._ask(key)
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(POLL_INTERVAL):
-                            await turn.wait()
-                    turn.clear()
-                    if await self._near(lock.path, lock.take):
-                        return
-                else:
-                    await turn.wait()
-                    turn.clear()
-        finally:
-            line.remove(turn)
-            if line:
-                line[0].set()
-            elif self._lines.get(key) is line:
-                del self._lines[key]
+    def listen(self, event: str, heard: Callable[[str], None]) -> None:
+        self._listeners.setdefault(event, []).append(heard)
 
-    def _ask(self, key: str) -> None:
-        for holder in self._holders.get(key, ()):
-            holder.ask()
-        self._messages.broadcast(f"{_WANTED}\0{key}")
+    async def bury(self, key: str) -> None:
+        self._tombstones.add(key)
+        self._messages.broadcast(f"{_EXPIRED}\0{key}")
 
-    def _next_in_line(self, key: str) -> None:
-        if line := self._lines.get(key):
-            line[0].set()
+    async def is_buried(self, key: str) -> bool:
+        self._messages.read()  # who buried it said so before the upload went
+        return key in self._tombstones
 
-    def _dismiss(self, key: str, holder: _Holder) -> None:
-        holders = self._holders.get(key, [])
-        if holder in holders:
-            holders.remove(holder)
-        if not holders:
-            self._holders.pop(key, None)
-        self._next_in_line(key)
-        for name in holder.askers:
-            self._messages.send(name, f"{_FREE}\0{key}")
+    async def check(self) -> None:
+        """There is nothing that could be away."""
+
+    def trouble(self) -> str:
+        return ""
 
     def _on_message(self, text: str, sender: str) -> None:
-        kind, _, key = text.partition("\0")
+        kind, _, subject = text.partition("\0")
         if kind == _WANTED:
-            for holder in self._holders.get(key, ()):
-                holder.askers.add(sender)
-                holder.ask()
+            if self._holds.ask(subject):
+                self._askers.setdefault(subject, set()).add(sender)
         elif kind == _FREE:
-            self._next_in_line(key)
-
-
-class _Holder:
-    """One hold of this process, and the other processes that asked for its end."""
-
-    def __init__(self, on_wanted: Callable[[], None] | None) -> None:
-        self.askers: set[str] = set()
-        self._on_wanted = on_wanted
-
-    def ask(self) -> None:
-        if self._on_wanted is not None:
-            self._on_wanted()
+            self._holds.is_free(subject)
+        elif kind == _EXPIRED:
+            self._tombstones.add(subject)
+        elif kind == _WORK:
+            self.queue.hear(subject)
+        for heard in self._listeners.get(kind, ()):
+            heard(subject)
 
 
 class _Lock:
-    """A kernel lock on the file that has this name, or on one byte of it (`slot`).
+    """The kernel's lock, and the messages about it; see `holds.Lock`. `askers` are names of processes, by key."""
 
-    What a worker thread has opened is never lost to a cancellation.
-    """
+    def __init__(
+        self, key: str, kernel: KernelLock, near: Near, messages: Messages, askers: dict[str, set[str]]
+    ) -> None:
+        self._key = key
+        self._kernel = kernel
+        self._near = near
+        self._messages = messages
+        self._askers = askers
 
-    def __init__(self, path: str, shared: bool, slot: int | None) -> None:
-        self.descriptor = -1
-        self.path = path
-        self._operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
-        self._slot = slot
+    @property
+    def descriptor(self) -> int:
+        return self._kernel.descriptor
 
-    def take(self) -> bool:
-        """Whether the lock is ours now; not while somebody else has it."""
-        while True:
-            self.descriptor = os.open(self.path, os.O_RDWR)
-            try:
-                self._lock()
-                if os.path.samestat(os.fstat(self.descriptor), os.stat(self.path)):
-                    return True
-                self.release()
-            except BlockingIOError:
-                self.release()
-                return False
+    async def take(self, *, asking: bool) -> bool:
+        """The holder is asked before the lock is tried, so that the end of its hold is not missed."""
+        if asking:
+            self._messages.broadcast(f"{_WANTED}\0{self._key}")
+        return await self._near(self._kernel.path, self._kernel.take)
 
-    def _lock(self) -> None:
-        if self._slot is None:
-            fcntl.flock(self.descriptor, self._operation)
-        else:
-            # Belongs to the open file, as a flock does, and not to the process.
-            region = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, self._slot, 1, 0)
-            fcntl.fcntl(self.descriptor, fcntl.F_OFD_SETLK, region)
+    async def release(self) -> None:
+        """Let go, and tell those who asked: who found it taken has asked before, so that is here by now."""
+        if self._kernel.descriptor >= 0:
+            self._kernel.release()
+            self._messages.read()
+            for name in self._askers.pop(self._key, ()):
+                self._messages.send(name, f"{_FREE}\0{self._key}")
 
-    def release(self) -> None:
-        descriptor, self.descriptor = self.descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+
+class _Queue:
+    """Every process has every piece of work in line; who comes to it first takes it, by the lock on its record."""
+
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+        self._local = LocalQueue()
+
+    def put(self, item: str) -> None:
+        self._local.put(item)
+        self._messages.broadcast(f"{_WORK}\0{item}")
+
+    def refill(self, items: Iterable[str]) -> None:
+        for item in items:
+            self._local.put(item)
+
+    def hear(self, item: str) -> None:
+        self._local.put(item)
+
+    async def take(self) -> str:
+        return await self._local.take()
+
+    def done(self, item: str) -> None:
+        """Nobody else has to know."""

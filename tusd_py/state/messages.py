@@ -31,7 +31,7 @@ class Messages:
         self._folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.bind(self._address(self._name))
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read, self._socket)
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self.read)
 
     def close(self) -> None:
         if self._socket is not None:
@@ -59,10 +59,11 @@ class Messages:
         except OSError:
             pass  # a full queue or a name that has just gone: the receiver polls
 
-    def _read(self, receiving: socket.socket) -> None:
+    def read(self) -> None:
+        """Hear now what has been said by now."""
         with suppress(BlockingIOError):
-            while True:
-                sender, _, text = receiving.recv(_LARGEST).decode(errors="replace").partition("\0")
+            while self._socket is not None:
+                sender, _, text = self._socket.recv(_LARGEST).decode(errors="replace").partition("\0")
                 if "/" not in sender:
                     self._on_message(text, sender)
 
