@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import os
 import resource
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+MIB = 1024 * 1024
+
+
+@contextmanager
+def data_file() -> Iterator[int]:
+    """A file without a name."""
+    with tempfile.TemporaryFile() as file:
+        yield file.fileno()
+
+
+def content_of(descriptor: int) -> bytes:
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
 
 @contextmanager

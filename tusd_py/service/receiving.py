@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from tusd_py.core.body import Body
 from tusd_py.core.threads import InThread
-from tusd_py.store.receiver import Receiver, receive
+from tusd_py.store.receiver import Receiver
+from tusd_py.store.turns import receive
 
 
 async def receive_body(receiver: Receiver, body: Body, in_thread: InThread) -> None:
@@ -18,8 +19,9 @@ async def receive_body(receiver: Receiver, body: Body, in_thread: InThread) -> N
     loan = body.lend()
     if loan is not None:
         try:
-            while loan.remaining and await body.readable(loan):
-                await in_thread(receive, receiver, body, loan)
+            has_more = True  # most often some of it has come with the head
+            while loan.remaining and body.ended_early is None and (has_more or await body.readable(loan)):
+                has_more = await in_thread(receive, receiver, body, loan)
         finally:
             loan.give_back()
     async for batch in body.batches():

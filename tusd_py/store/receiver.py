@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
-import select
-import threading
 from collections.abc import Callable
 
 from tusd_py.core import errors
-from tusd_py.core.body import Body, Buffer, Loan
+from tusd_py.core.body import Buffer
 from tusd_py.core.digests import Digest
 from tusd_py.core.errors import UploadError
 from tusd_py.store.system_errors import system_errors_translated
@@ -17,11 +16,8 @@ from tusd_py.store.system_errors import system_errors_translated
 WRITEBACK_EVERY = 16 * 1024 * 1024
 """Bytes after which the kernel is asked to start writing to the disk, so that the last sync is short."""
 
-BUFFER_SIZE = 1024 * 1024
-TURN = 16 * 1024 * 1024
-"""Bytes that one connection may move before its thread serves another."""
-_FLOWING = BUFFER_SIZE
-_POLL_MILLISECONDS = 20
+_NO_SPLICE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+"""How a file system, or a sandbox, says that it takes nothing from a pipe."""
 
 _SYNC_FILE_RANGE_WRITE = 2
 _sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
@@ -70,6 +66,28 @@ class Receiver:
         if is_over:
             raise UploadError(errors.UPLOAD_SIZE_EXCEEDED)
 
+    def can_take_unseen(self, count: int) -> bool:
+        """Whether so many bytes may pass through a pipe: no digest is wanted of them, and there is room for all."""
+        return self._digest is None and not self._hold_back and count <= self._room
+
+    def write_from_pipe(self, pipe: int, count: int) -> None:
+        """Write `count` bytes that are in a pipe, without a copy. Raises 507 for a full disk."""
+        with system_errors_translated():
+            while count:
+                try:
+                    moved = os.splice(pipe, self._descriptor, count, offset_dst=self.position)
+                except OSError as error:
+                    if error.errno not in _NO_SPLICE:
+                        raise
+                    rest = os.read(pipe, count)
+                    self.write(rest)
+                    count -= len(rest)
+                else:
+                    self._room -= moved
+                    self.position += moved
+                    count -= moved
+            self._go_on_writeback()
+
     def finish(self) -> None:
         """The whole body was seen: write the byte held back."""
         self._put(memoryview(self._held))
@@ -87,10 +105,11 @@ class Receiver:
                     self._digest.update(view[:written])
                 self.position += written
                 view = view[written:]
-            if self.position - self._writeback_from >= WRITEBACK_EVERY:
-                self._start_writeback()
+            self._go_on_writeback()
 
-    def _start_writeback(self) -> None:
+    def _go_on_writeback(self) -> None:
+        if self.position - self._writeback_from < WRITEBACK_EVERY:
+            return
         if self._check_space is not None:
             self._check_space()
         start_writeback(self._descriptor, self._writeback_from, self.position - self._writeback_from)
@@ -101,48 +120,3 @@ def start_writeback(descriptor: int, start: int, count: int) -> None:
     """Ask the kernel to start writing these bytes of a file to the disk, without waiting for it."""
     if _sync_file_range is not None:
         _sync_file_range(descriptor, ctypes.c_int64(start), ctypes.c_int64(count), _SYNC_FILE_RANGE_WRITE)
-
-
-class _ThreadBuffer(threading.local):
-    """One buffer per worker thread, made when the thread first drains a socket: memory is bounded by the threads."""
-
-    def __init__(self) -> None:
-        self.view = memoryview(bytearray(BUFFER_SIZE))
-
-
-_buffer = _ThreadBuffer()
-
-
-def receive(receiver: Receiver, body: Body, loan: Loan) -> None:
-    """Move bytes from a lent socket into the upload, until the body ends, the socket runs dry or the turn is over.
-
-    A socket whose bytes are flowing is waited for a moment here, in the thread; a slow one at once on the event loop.
-    What the socket shows as an end before the body's is noted on the body. Raises what `Receiver.write` raises.
-    """
-    if loan.buffered:
-        buffered, loan.buffered = loan.buffered, b""
-        receiver.write(buffered)
-    moved = 0
-    while loan.remaining and moved < TURN and not body.stop_requested:
-        window = _buffer.view[: min(loan.remaining, BUFFER_SIZE)]
-        try:
-            count = os.readv(loan.fd, [window])
-        except BlockingIOError:
-            if moved < _FLOWING or not _has_bytes_soon(loan.fd):
-                return
-            continue
-        except OSError:
-            body.fail(UploadError(errors.CONNECTION_RESET))
-            return
-        if not count:
-            body.fail(UploadError(errors.UNEXPECTED_EOF, missing=loan.remaining))
-            return
-        loan.remaining -= count
-        moved += count
-        receiver.write(window[:count])
-
-
-def _has_bytes_soon(descriptor: int) -> bool:
-    poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    return bool(poller.poll(_POLL_MILLISECONDS))

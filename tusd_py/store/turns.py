@@ -1,0 +1,134 @@
+"""Turns of worker threads at lent sockets: what moves an upload's bytes from the network to its file.
+
+Two ways lead there. Bytes that nobody has to see pass through a pipe, inside the kernel (splice): half of the copying
+is saved. Others, of which a digest is wanted, are read into the thread's buffer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from tusd_py.core import errors
+from tusd_py.core.body import Body, Loan
+from tusd_py.core.errors import UploadError
+from tusd_py.store.receiver import Receiver
+
+STEP = 1024 * 1024
+"""Bytes that are moved at once: the size of a thread's buffer, and of a pipe."""
+
+TURN = 16 * 1024 * 1024
+"""Bytes that one connection may move before its thread serves another."""
+
+_LONGEST_WAIT = 0.020
+_LONGEST_TURN = 0.100
+_LEAST_RATE = 10 * 1024 * 1024
+"""A connection that runs dry keeps its thread for so many seconds at once, so many in a turn, and only if it has
+brought so many bytes a second in it.
+"""
+
+_WORTH_A_PIPE = 128 * 1024
+"""Bytes below which making one costs more than it saves; the kernel gives smaller ones to users who have many."""
+
+Move = Callable[[int], int]
+"""Moves at most so many bytes from the socket into the upload, and says how many; 0 at the socket's end."""
+
+
+class _ThreadBuffer(threading.local):
+    """One buffer per worker thread, made when it is first needed: memory is bounded by the threads."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(STEP))
+
+
+_buffer = _ThreadBuffer()
+
+
+def receive(receiver: Receiver, body: Body, loan: Loan) -> bool:
+    """Move bytes from a lent socket into the upload, until the body ends, the socket runs dry or the turn is over.
+
+    Returns whether the socket is likely to have more at once. One whose bytes are flowing is waited for a moment here,
+    in the thread; a slow one on the event loop. What the socket shows as an end before the body's is noted on the
+    body. Raises what `Receiver.write` raises.
+    """
+    if loan.buffered:
+        buffered, loan.buffered = loan.buffered, b""
+        receiver.write(buffered)
+    with _way(receiver, loan) as move:
+        moved, began = 0, time.monotonic()
+        while loan.remaining and moved < TURN and not body.stop_requested:
+            try:
+                count = move(min(loan.remaining, STEP))
+            except BlockingIOError:
+                if not _has_bytes_soon(loan.fd, moved, time.monotonic() - began):
+                    return False
+                continue
+            except OSError:
+                body.fail(UploadError(errors.CONNECTION_RESET))
+                return False
+            if not count:
+                body.fail(UploadError(errors.UNEXPECTED_EOF, missing=loan.remaining))
+                return False
+            loan.remaining -= count
+            moved += count
+    return True
+
+
+@contextmanager
+def _way(receiver: Receiver, loan: Loan) -> Iterator[Move]:
+    """How the bytes of this turn move. Whatever fails on the side of the file is an `UploadError`."""
+    pipe = _open_pipe() if loan.remaining >= _WORTH_A_PIPE and receiver.can_take_unseen(loan.remaining) else None
+    if pipe is None:
+        yield partial(_through_memory, receiver, loan.fd)
+        return
+    try:
+        yield partial(_through_pipe, receiver, loan.fd, pipe)
+    finally:  # with what is still in it, if the file did not take it
+        for end in pipe:
+            os.close(end)
+
+
+def _through_memory(receiver: Receiver, source: int, most: int) -> int:
+    count = os.readv(source, [_buffer.view[:most]])
+    receiver.write(_buffer.view[:count])
+    return count
+
+
+def _through_pipe(receiver: Receiver, source: int, pipe: tuple[int, int], most: int) -> int:
+    read_end, write_end = pipe
+    count = os.splice(source, write_end, most)
+    receiver.write_from_pipe(read_end, count)
+    return count
+
+
+def _open_pipe() -> tuple[int, int] | None:
+    """A pipe for `STEP` bytes, or None where this system has none to give."""
+    try:
+        read_end, write_end = os.pipe()
+    except OSError:
+        return None
+    try:
+        size = fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, STEP)
+    except OSError:
+        size = fcntl.fcntl(write_end, fcntl.F_GETPIPE_SZ)
+    if size < _WORTH_A_PIPE:
+        os.close(read_end)
+        os.close(write_end)
+        return None
+    return read_end, write_end
+
+
+def _has_bytes_soon(descriptor: int, moved: int, elapsed: float) -> bool:
+    """Wait for more from a connection that has brought so many bytes in so many seconds."""
+    patience = min(_LONGEST_WAIT, _LONGEST_TURN - elapsed, moved / _LEAST_RATE - elapsed)
+    if patience < 0.001:
+        return False
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return bool(poller.poll(patience * 1000))
