@@ -19,6 +19,7 @@ from tusd_py.core.chunks import CHUNK_UNIT, DEFAULT_TYPES
 from tusd_py.core.headers import media_type
 from tusd_py.core.links import LinkSigner
 from tusd_py.finished_files import MoreKeywords, compose_finished_files
+from tusd_py.pipeline.configured import CONCURRENCY
 from tusd_py.service.appending import Limits
 from tusd_py.service.background import BackgroundWork
 from tusd_py.service.chunks import ChunkLimits
@@ -76,7 +77,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     chunk_size: int = 5 * 1024 * 1024,
     chunk_max_size: int = 5 * 1024**3,
     chunk_expire_after: float = 24 * 3600.0,
-    pipeline_concurrency: int = 2,
+    pipeline_concurrency: int = CONCURRENCY,
     disable_termination: bool = False,
     disable_concatenation: bool = False,
     min_free_space: int = 0,
@@ -167,7 +168,6 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         state,
         metrics,
         file_threads,
-        copy_threads,
         signer=LinkSigner(signing_keys),
         link_times=LinkTimes(signed_url_ttl, signed_url_max_ttl),
         base_path=base_path,
@@ -208,7 +208,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         look_at_uploads=bool(limits.expire_after or limits.max_unfinished),
     )
     tasks = [sweeper.run, *finished.tasks]
-    work = BackgroundWork(state, draining, tasks, finished.closers, (*threads, finished.threads))
+    work = BackgroundWork(state, draining, tasks, finished.closers, (*threads, *finished.threads))
 
     context = Context(
         cors=Cors(

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tusd_py.core.hook_events import HookAnswer, HookCall
 from tusd_py.core.links import LinkSigner
 from tusd_py.core.records import FileRecord
+from tusd_py.hooks import Backend
 from tusd_py.hooks.configured import (
     HookKeywords,
     configured_backends,
@@ -19,6 +21,7 @@ from tusd_py.hooks.configured import (
 from tusd_py.hooks.delivery import Delivery
 from tusd_py.pipeline.configured import Pipeline, PipelineKeywords, configured_pipeline
 from tusd_py.service.background import Task
+from tusd_py.service.catching_up import CatchingUp
 from tusd_py.service.files import Files, LinkTimes
 from tusd_py.service.finishing import Finishing
 from tusd_py.service.hooks import HookOptions, Hooks
@@ -30,6 +33,8 @@ from tusd_py.state import State
 from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.quarantine import Quarantine
 from tusd_py.store.records import RecordStore
+
+DELIVERY_THREADS = 2
 
 
 class MoreKeywords(HookKeywords, PipelineKeywords, total=False):
@@ -48,7 +53,7 @@ class FinishedFiles:
     only_ready: bool
     tasks: Sequence[Task]
     closers: Sequence[Callable[[], Awaitable[None]]]
-    threads: Threads
+    threads: Sequence[Threads]
 
 
 def compose_finished_files(
@@ -58,7 +63,6 @@ def compose_finished_files(
     state: State,
     metrics: Metrics,
     file_threads: Threads,
-    copy_threads: Threads,
     *,
     signer: LinkSigner,
     link_times: LinkTimes,
@@ -73,10 +77,12 @@ def compose_finished_files(
 ) -> FinishedFiles:
     """Raises ValueError for a keyword that makes no sense."""
     scan_threads = Threads("scan", concurrency + 1)  # one more, so that the scanner can be asked how it is
+    work_threads = Threads("work", concurrency + 1)  # flushes of what happens beside the requests keep none of them
+    delivery_threads = Threads("delivery", DELIVERY_THREADS)
     pipeline = configured_pipeline(
         keywords,
         state_directory / "thumbnails",
-        copy_threads,
+        work_threads,
         scan_threads,
         tus_types=tus_types,
         chunk_types=chunk_types,
@@ -93,13 +99,28 @@ def compose_finished_files(
     delivery = Delivery(
         state_directory / "hooks",
         backends,
-        file_threads,
+        delivery_threads,
         forget_headers=forgotten_headers(keywords),
         durable=durable,
+        count=metrics.count_delivery,
     )
-    webhook = configured_webhook(keywords.get("webhook_url", ""), keywords.get("webhook_secret_file", ""))
-    webhooks = Delivery(state_directory / "hooks" / "webhook", webhook, file_threads, durable=durable)
-    hooks = Hooks(backends, hook_options, delivery.add, store.info_path, store.is_place, metrics, file_threads)
+    webhook = configured_webhook(
+        keywords.get("webhook_url", ""),
+        keywords.get("webhook_secret_file", ""),
+        public_only=keywords.get("webhook_public_only", False),
+    )
+    webhooks = Delivery(
+        state_directory / "hooks" / "webhook",
+        webhook,
+        delivery_threads,
+        durable=durable,
+        count=metrics.count_delivery,
+    )
+    metrics.watch_deliveries("hooks", lambda: delivery.queued)
+    metrics.watch_deliveries("webhook", lambda: webhooks.queued)
+    hooks = Hooks(
+        *(backends, hook_options, delivery.add, store.info_path, store.is_place, metrics, file_threads, work_threads)
+    )
     records = RecordStore(state_directory, durable=durable)
     quarantine = Quarantine(
         state_directory / "quarantine",
@@ -125,7 +146,7 @@ def compose_finished_files(
         files,
         hooks,
         webhooks.add if webhook else None,
-        file_threads,
+        work_threads,
         public_url=keywords.get("public_url", ""),
         base_path=base_path,
     )
@@ -134,7 +155,7 @@ def compose_finished_files(
         records,
         quarantine,
         metrics,
-        file_threads,
+        work_threads,
         steps=Steps(pipeline.tus_steps, pipeline.chunk_steps),
         tell=telling,
     )
@@ -151,6 +172,14 @@ def compose_finished_files(
         keeps_records=only_links or bool(pipeline.tus_steps) or bool(webhook) or hooks.wants_files,
         concurrency=concurrency,
     )
+    catching_up = [CatchingUp(records, finishing, work_threads).run] if pipeline.scan is not None else []
+
+    async def deliver(backend: Backend, call: HookCall) -> HookAnswer:
+        return await hooks.invoke(backend, telling.with_links(call))
+
+    async def send(backend: Backend, call: HookCall) -> HookAnswer:
+        return await backend.call(telling.with_links(call))
+
     return FinishedFiles(
         hooks,
         pipeline,
@@ -158,7 +187,7 @@ def compose_finished_files(
         files,
         finishing,
         only_ready=bool(tus_types) or pipeline.scan is not None,
-        tasks=[finishing.run, files.run, partial(delivery.run, hooks.invoke), webhooks.run],
+        tasks=[finishing.run, files.run, partial(delivery.run, deliver), partial(webhooks.run, send), *catching_up],
         closers=[hooks.close, pipeline.close, *(each.close for each in webhook)],
-        threads=scan_threads,
+        threads=(scan_threads, work_threads, delivery_threads),
     )

@@ -14,7 +14,7 @@ import pytest
 from tests.chunked import Json, fields_of, state_of
 from tests.hooks.receivers import Receiver, receiver
 from tests.pipeline.clamav import SMALL, ClamAV, clamav
-from tests.pipeline.test_end_to_end import SIGNATURE, TEXT, Sent, by_tus, in_chunks, record_when_settled, signed_link
+from tests.pipeline.sending import SIGNATURE, TEXT, Sent, by_tus, in_chunks, record_when_settled, signed_link
 from tests.running import DEADLINE, Server, ServerStarter, eventually
 from tusd_py.pipeline.probes import EICAR
 

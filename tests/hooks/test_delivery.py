@@ -1,6 +1,7 @@
 """Delivery of what has happened: to a real receiver, through failures, kills, and other processes."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,34 @@ from tusd_py.service.threads import Threads
 THREADS = Threads("hook-files", 4)
 
 
-def delivery_in(directory: Path, backends: Sequence[Backend], **options: Any) -> Delivery:
-    return Delivery(directory / "hooks", backends, THREADS, durable=False, **{"first_pause": 0.05, **options})
+class Counted(Delivery):
+    """A delivery that counts what has become of its attempts."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._outcomes: Counter[str] = Counter()
+        super().__init__(*arguments, **options, count=lambda _backend, outcome: self._outcomes.update([outcome]))
+
+    @property
+    def delivered(self) -> int:
+        return self._outcomes["delivered"]
+
+    @property
+    def failed_attempts(self) -> int:
+        return self._outcomes["failed"]
+
+    @property
+    def dead_letters(self) -> int:
+        return self._outcomes["dead"]
+
+
+def delivery_in(directory: Path, backends: Sequence[Backend], **options: Any) -> Counted:
+    return Counted(directory / "hooks", backends, THREADS, durable=False, **{"first_pause": 0.05, **options})
 
 
 @asynccontextmanager
 async def running(
     directory: Path, backends: Sequence[Backend], invoke: Invoke | None = None, **options: Any
-) -> AsyncIterator[Delivery]:
+) -> AsyncIterator[Counted]:
     delivery = delivery_in(directory, backends, **options)
     task = asyncio.create_task(delivery.run(invoke))
     try:
@@ -58,10 +78,10 @@ def files(directory: Path) -> list[Path]:
     return [path for path in (directory / "hooks").rglob("*") if path.is_file()]
 
 
-def deliver(directory: Path, backends: Sequence[Backend], *calls: HookCall, **options: Any) -> Delivery:
+def deliver(directory: Path, backends: Sequence[Backend], *calls: HookCall, **options: Any) -> Counted:
     """Add the calls and run until nothing is left of them."""
 
-    async def run() -> Delivery:
+    async def run() -> Counted:
         async with running(directory, backends, **options) as delivery:
             for call in calls:
                 await asyncio.to_thread(delivery.add, call)
@@ -72,20 +92,25 @@ def deliver(directory: Path, backends: Sequence[Backend], *calls: HookCall, **op
 
 
 class Recording:
-    """A back end that fails as often as it is told to, and knows how many calls it had at once."""
+    """A back end that fails as often as it is told to, and knows how many calls it had at once.
 
-    def __init__(self, name: str = "recording", *, failures: int = 0, seconds: float = 0.0) -> None:
+    It answers when it has `at_once` of them, and not before `seconds`.
+    """
+
+    def __init__(self, name: str = "recording", *, failures: int = 0, seconds: float = 0.0, at_once: int = 1) -> None:
         self.name = name
         self.calls: list[HookCall] = []
         self.most_at_once = 0
         self._failures = failures
         self._seconds = seconds
         self._at_once = 0
+        self._barrier = asyncio.Barrier(at_once)
 
     async def call(self, call: HookCall) -> HookAnswer:
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
+            await self._barrier.wait()
             await asyncio.sleep(self._seconds)
             self.calls.append(call)
             if self._failures:
@@ -170,12 +195,16 @@ def test_a_receiver_that_was_down_gets_everything_in_order_once_it_is_up(tmp_pat
 
 
 def test_pauses_grow_up_to_the_longest(tmp_path: Path) -> None:
-    with receiver(*[Reply(500)] * 8, Reply()) as hooks:
-        deliver(tmp_path, [backend(hooks.url)], call_about(), first_pause=0.05, longest_pause=0.2)
-    times = [request.at for request in hooks.received]
-    pauses = [later - earlier for earlier, later in pairwise(times)]
-    assert all(pause >= 0.75 * least for pause, least in zip(pauses, [0.05, 0.1, *[0.2] * 6], strict=True))
-    assert sum(pauses) < 0.05 * 2**8 / 2
+    async def run() -> list[float]:
+        async with running(tmp_path, [Recording(failures=100)], longest_pause=0.2) as delivery:
+            delivery.add(call_about())
+            await until(lambda: delivery.failed_attempts >= 6)
+            (path,) = files(tmp_path)
+            failures = [json.loads(line) for line in path.read_text().splitlines()[1:6]]
+        return [failure["retry"] - failure["failed"] for failure in failures]
+
+    for pause, usual in zip(asyncio.run(run()), [0.05, 0.1, 0.2, 0.2, 0.2], strict=True):
+        assert 0.74 * usual < pause < 1.26 * usual
 
 
 def test_what_was_received_is_not_sent_again_whatever_was_said_to_it(tmp_path: Path) -> None:
@@ -229,7 +258,7 @@ def test_the_time_that_no_server_ran_does_not_count(tmp_path: Path, monkeypatch:
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + 100_000)
     recording = Recording(failures=2)
-    delivery = deliver(tmp_path, [recording], call_about("other"), give_up_after=5.0)
+    delivery = deliver(tmp_path, [recording], call_about("other"), give_up_after=500.0)
     assert delivery.dead_letters == 0
     assert sorted(set(recording.ids)) == ["call-1"]
     assert len(recording.ids) == 4
@@ -239,17 +268,15 @@ def test_the_time_that_no_server_ran_does_not_count(tmp_path: Path, monkeypatch:
 
 
 def test_a_slow_upload_holds_nobody_up(tmp_path: Path) -> None:
-    recording = Recording(seconds=0.5)
-    before = time.monotonic()
+    recording = Recording(at_once=16)
     calls = [call_about(str(number), call_id=str(number)) for number in range(16)]
     deliver(tmp_path, [recording], *calls, concurrency=16)
-    assert time.monotonic() - before < 16 * 0.5 / 2
-    assert 4 < recording.most_at_once <= 16
+    assert recording.most_at_once == 16
 
 
 def test_no_back_end_is_asked_more_often_at_once_than_it_may(tmp_path: Path) -> None:
-    recording = Recording(seconds=0.02)
-    deliver(tmp_path, [recording], *[call_about(str(number)) for number in range(20)], concurrency=3)
+    recording = Recording(at_once=3)
+    deliver(tmp_path, [recording], *[call_about(str(number)) for number in range(21)], concurrency=3)
     assert recording.most_at_once == 3
 
 
@@ -352,7 +379,7 @@ def test_another_process_takes_over_what_a_killed_one_was_about_to_do_again(tmp_
     assert told(hooks)[-2:] == ["abc-post-create", "abc-post-finish"]
 
 
-def test_a_directory_that_cannot_be_read_is_looked_at_again(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_read_is_looked_at_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     recording = Recording()
 
     async def run() -> None:
@@ -360,7 +387,7 @@ def test_a_directory_that_cannot_be_read_is_looked_at_again(tmp_path: Path) -> N
             delivery.add(call_about(call_id="1"))
             await until(lambda: recording.ids == ["1"])
             os.rename(tmp_path / "hooks", tmp_path / "elsewhere")
-            await asyncio.sleep(0.2)
+            await until(lambda: caplog.records)
             os.rename(tmp_path / "elsewhere", tmp_path / "hooks")
             delivery.add(call_about(call_id="2"))
             await until(lambda: recording.ids == ["1", "2"])
@@ -374,8 +401,7 @@ def test_calls_for_a_back_end_that_is_gone_wait_for_it(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with running(tmp_path, [Recording()], rescan_interval=0.05) as delivery:
-            await asyncio.sleep(0.2)
-            assert delivery.queued == 1
+            await until(lambda: delivery.queued == 1)
 
     asyncio.run(run())
     assert len(files(tmp_path)) == 1

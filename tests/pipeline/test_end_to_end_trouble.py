@@ -16,7 +16,7 @@ import pytest
 from tests.chunked import fields_of, state_of
 from tests.hooks.receivers import Receiver, receiver
 from tests.pipeline.clamav import ClamAV
-from tests.pipeline.test_end_to_end import (
+from tests.pipeline.sending import (
     HOOKS,
     SIGNATURE,
     TEXT,

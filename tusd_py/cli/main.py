@@ -47,7 +47,14 @@ _APP_FLAGS = (
 
 _PIPELINE_FLAGS = (
     *("detect", "clamd", "scan_max_size", "scan_trust_limits", "scan_unscannable", "infected"),
-    *("post_finish_after_scan", "thumbnails", "webhook_url", "webhook_secret_file", "public_url"),
+    *(
+        "post_finish_after_scan",
+        "thumbnails",
+        "webhook_url",
+        "webhook_secret_file",
+        "webhook_public_only",
+        "public_url",
+    ),
 )
 
 _HOOK_FLAGS = (

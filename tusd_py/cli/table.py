@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tusd_py.cli.kinds import DURATION, INTEGER, MODE, TEXT, TRUTH, Flag, one_of
+from tusd_py.pipeline.configured import CONCURRENCY
 
 _FROM_DISK = "keep uploads in -upload-dir and let a post-finish hook bring finished ones there"
 _PROFILER = "point a profiler such as py-spy at the process"
@@ -146,7 +147,12 @@ OUR_GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("signed-url-ttl", DURATION, 3600.0, "How long a signed link is good, unless it is asked for otherwise"),
         Flag("signed-url-max-ttl", DURATION, 86400.0, "How long a signed link may be good at most"),
         Flag("accel-redirect", TEXT, "", "Let the proxy send ready files, from this internal location"),
-        Flag("pipeline-concurrency", INTEGER, 2, "Finished files to work on at once"),
+        Flag(
+            "pipeline-concurrency",
+            INTEGER,
+            CONCURRENCY,
+            "Finished files to work on at once, by default half of the processors",
+        ),
     ),
     "Finished files": (
         Flag("detect", TRUTH, False, "Detect the types of tus uploads too; those of chunk uploads always are"),
@@ -159,6 +165,7 @@ OUR_GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("thumbnails", TEXT, "", "Sides of the thumbnails to make of images, in pixels, with commas"),
         Flag("webhook-url", TEXT, "", "URL that is told what becomes of files"),
         Flag("webhook-secret-file", TEXT, "", "File of the secret that signs webhooks (Standard Webhooks)"),
+        Flag("webhook-public-only", TRUTH, False, "Send webhooks to addresses of the Internet only"),
         Flag("public-url", TEXT, "", "How the outside calls this server, for links in hooks and webhooks"),
     ),
     "Hooks": (

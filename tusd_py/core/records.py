@@ -54,7 +54,7 @@ class FileRecord:
     SHA-256 of the bytes in hexadecimal, None where nobody had it computed. `upload_id` and `path` never leave the
     server: they are the right to write and the place on disk. `chunk_count` is None for tus uploads.
     `released_at` is when a human took the file out of quarantine, `reopened_at` when the file, settled before, was sent
-    through the steps once more; `request` is the one that finished the upload, where a hook will want it.
+    through the steps once more; `request` is the one that finished the upload, while a hook is still to hear of it.
     """
 
     id: str

@@ -84,13 +84,13 @@ def configured_backends(hooks: HookKeywords) -> list[Backend]:
     return backends
 
 
-def configured_webhook(url: str, secret_file: str) -> list[Backend]:
+def configured_webhook(url: str, secret_file: str, *, public_only: bool) -> list[Backend]:
     """The webhook, if there is to be one. Raises ValueError."""
     if not url:
         return []
     from tusd_py.hooks.webhook import WebhookBackend  # noqa: PLC0415 -- its library takes long to load
 
-    return [WebhookBackend(url, secret=_secret(secret_file) if secret_file else None)]
+    return [WebhookBackend(url, secret=_secret(secret_file) if secret_file else None, public_only=public_only)]
 
 
 def _grpc_backend(target: str, hooks: HookKeywords) -> Backend:

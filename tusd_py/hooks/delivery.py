@@ -20,6 +20,8 @@ from tusd_py.hooks.outbox import Claim, Line, Outbox
 log = logging.getLogger("tusd_py")
 
 Invoke = Callable[[Backend, HookCall], Awaitable[HookAnswer]]
+Count = Callable[[str, str], None]
+"""Takes the name of a back end, and what has become of an attempt: `delivered`, `failed`, or `dead`, the last one."""
 
 _TROUBLE_PAUSE = 5.0
 """Seconds before the disk is asked again after it had an error."""
@@ -35,8 +37,7 @@ class Delivery:
     `concurrency` times at once at most. Every `rescan_interval` seconds calls of other processes are looked for, which
     have `head_start` seconds to deliver them.
 
-    Processes with one directory never deliver a call at the same time. For metrics: `queued`, `delivered`,
-    `failed_attempts` and `dead_letters`, the last three since the start of this process.
+    Processes with one directory never deliver a call at the same time. Every attempt of this one is told to `count`.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Delivery:
         give_up_after: float = 6 * 3600.0,
         rescan_interval: float = 60.0,
         head_start: float = 5.0,
+        count: Count = lambda _backend, _outcome: None,
     ) -> None:
         self._backends = {backend.name: backend for backend in backends}
         if len(self._backends) != len(backends):
@@ -70,9 +72,7 @@ class Delivery:
         self._queues: dict[str, asyncio.Queue[Line]] = {name: asyncio.Queue() for name in self._backends}
         self._queued: set[Line] = set()
         self._timers: dict[Line, asyncio.TimerHandle] = {}
-        self.delivered = 0
-        self.failed_attempts = 0
-        self.dead_letters = 0
+        self._count = count
 
     @property
     def queued(self) -> int:
@@ -155,16 +155,16 @@ class Delivery:
         """Try once; the seconds until the next attempt, or None if that was the last."""
         failure = await self._failure(claim.call, backend, invoke)
         if failure is None:
-            self.delivered += 1
+            self._count(backend.name, "delivered")
             await self._in_thread(self._outbox.settle, claim)
             return None
-        self.failed_attempts += 1
         if time.time() - max(claim.created_at, self._started_at) >= self._give_up_after:
-            self.dead_letters += 1
+            self._count(backend.name, "dead")
             event, upload = claim.call.event.value, claim.call.upload.id
             log.error(LogEvent("HookDeadLetter", type=event, id=upload, backend=backend.name, error=failure))
             await self._in_thread(self._outbox.bury, claim, failure)
             return None
+        self._count(backend.name, "failed")
         pause = min(self._first_pause * 2.0 ** min(claim.failed_attempts, 32), self._longest_pause)
         pause *= random.uniform(0.75, 1.25)  # noqa: S311 -- so that a receiver that is back is not met by all at once
         await self._in_thread(self._outbox.postpone, claim, failure, pause)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from tusd_py.pipeline.clamd import STREAM_LIMIT, Clamd
 from tusd_py.pipeline.detect import Detect, Detector, libmagic_problem
 from tusd_py.pipeline.scan import Scan
 from tusd_py.pipeline.thumbnail import Thumbnails
+
+CONCURRENCY = max(1, len(os.sched_getaffinity(0)) // 2)
+"""Files to work on at once, unless told otherwise: half of the processors are for those who wait for answers."""
 
 
 class PipelineKeywords(TypedDict, total=False):
@@ -32,6 +36,7 @@ class PipelineKeywords(TypedDict, total=False):
     thumbnails: str
     webhook_url: str
     webhook_secret_file: str
+    webhook_public_only: bool
     public_url: str
 
 

@@ -81,18 +81,22 @@ class Finishing:
     # --- giving work, under the upload's hold and before the answer ---
 
     async def finish(self, upload: Upload) -> Upload:
-        """Make the record of a complete upload if it has none; when this returns the work can no longer be lost."""
-        if upload.file_id is None:
+        """Make the record of a complete upload if it has none; when this returns the work can no longer be lost.
+
+        One that was complete when it was first met, and so has no file id, is news to nobody.
+        """
+        is_news = upload.file_id is not None
+        if not is_news:
             upload = await self._in_thread(self._store.name_file, upload, new_file_id())
         if not await self.has_record(upload):
-            await self.add(record_of(upload, upload.file_id or "", time.time()))
+            await self.add(record_of(upload, upload.file_id or "", time.time()), is_news=is_news)
         return upload
 
     async def has_record(self, upload: Upload) -> bool:
         return upload.file_id is not None and await self._in_thread(self._records.exists, upload.file_id)
 
-    async def add(self, record: FileRecord) -> None:
-        record = replace(record, request=self._request_to_keep())
+    async def add(self, record: FileRecord, *, is_news: bool = True) -> None:
+        record = replace(record, request=self._request_to_keep() if is_news else None)
         await self._in_thread(self._records.add, record)
         self._enqueue(record.id)
 

@@ -43,8 +43,8 @@ log = logging.getLogger("tusd_py")
 class HookOptions:
     """Which `events` there are receivers for, and the seconds between two reports of progress.
 
-    With `finish_when_ready`, post-finish waits until the file has gone through all steps; the request that it tells of
-    is kept without `forget_headers` and those that carry credentials.
+    With `finish_when_ready`, post-finish of what is finished from now on waits until the file has gone through all
+    steps; the request that it tells of is kept without `forget_headers` and those that carry credentials.
     """
 
     events: frozenset[Event] = frozenset()
@@ -70,6 +70,7 @@ class Hooks:
         is_place: Callable[[str], bool],
         metrics: Metrics,
         in_thread: InThread,
+        in_work_thread: InThread,
     ) -> None:
         self._backends = backends
         self._events = options.events if backends else frozenset()
@@ -81,6 +82,7 @@ class Hooks:
         self._is_place = is_place
         self._metrics = metrics
         self._in_thread = in_thread
+        self._in_work_thread = in_work_thread
         self._access = AccessCache()
 
     @property
@@ -137,12 +139,11 @@ class Hooks:
             await self._tell(Event.POST_FINISH, upload, f"{upload.file_id or _new_id()}-{Event.POST_FINISH}")
 
     async def after_ready(self, upload: Upload, request: HttpRequest) -> None:
-        """The upload is a ready file; `request` is the one that finished it."""
-        if self._finish_when_ready:
-            await self._tell(Event.POST_FINISH, upload, f"{upload.file_id}-{Event.POST_FINISH}", request=request)
+        """The upload is a ready file, of which post-finish has not told; `request` is the one that finished it."""
+        await self._tell_later(Event.POST_FINISH, upload, f"{upload.file_id}-{Event.POST_FINISH}", request)
 
     async def after_settling(self, event: Event, upload: Upload, call_id: str, file: Mapping[str, object]) -> None:
-        await self._tell(event, upload, call_id, request=NO_REQUEST, file=file)
+        await self._tell_later(event, upload, call_id, NO_REQUEST, file)
 
     def request_to_keep(self) -> HttpRequest | None:
         """The request that is being answered, where a hook will be told of it only later."""
@@ -206,18 +207,22 @@ class Hooks:
             answers.append(answer)
         return answers
 
-    async def _tell(
+    async def _tell(self, event: Event, upload: Upload, call_id: str) -> None:
+        if event in self._events:
+            await self._in_thread(self._deliver, self._call(event, upload, call_id))
+
+    async def _tell_later(
         self,
         event: Event,
         upload: Upload,
         call_id: str,
-        *,
-        request: HttpRequest | None = None,
+        request: HttpRequest,
         file: Mapping[str, object] | None = None,
     ) -> None:
+        """Of what has happened to a file beside the requests; their threads are not kept busy with it."""
         if event in self._events:
-            call = self._call(event, upload, call_id)
-            await self._in_thread(self._deliver, replace(call, request=request or call.request, file=file))
+            call = replace(self._call(event, upload, call_id), request=request, file=file)
+            await self._in_work_thread(self._deliver, call)
 
     async def invoke(self, backend: Backend, call: HookCall) -> HookAnswer:
         """Call one back end, seen by metrics and log; for who delivers what has been put on disk."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -72,6 +74,15 @@ class Metrics:
         self.oldest_pending = Gauge(
             "tusd_py_pipeline_oldest_seconds", "Age of the oldest file that is not settled.", registry=self._registry
         )
+        self._deliveries = Counter(
+            "tusd_py_delivery_attempts_total",
+            "Attempts to tell receivers what has happened: delivered, failed, or dead after the last one.",
+            ["receiver", "outcome"],
+            registry=self._registry,
+        )
+        self._deliveries_queued = Gauge(
+            "tusd_py_delivery_queued", "Events that are not delivered yet.", ["kind"], registry=self._registry
+        )
         self.connections_open = Gauge("tusd_connections_open", "Open connections.", registry=self._registry)
         ProcessCollector(registry=self._registry)
         for method in METHODS:
@@ -92,6 +103,13 @@ class Metrics:
 
     def count_hook_error(self, event: Event) -> None:
         self._hook_errors.labels(event.value).inc()
+
+    def count_delivery(self, receiver: str, outcome: str) -> None:
+        self._deliveries.labels(receiver, outcome).inc()
+
+    def watch_deliveries(self, kind: str, queued: Callable[[], float]) -> None:
+        """Show how many events of a kind, of hooks or of the webhook, there are to deliver."""
+        self._deliveries_queued.labels(kind).set_function(queued)
 
     def observe_step(self, step: str, outcome: str, seconds: float) -> None:
         self._steps.labels(step, outcome).observe(seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tusd_py.core import disposition
 from tusd_py.core.log_event import LogEvent
@@ -84,6 +84,8 @@ class Settling:
             await self._in_thread(self._records.note, record)
             await self._in_thread(self._quarantine.take, record)
         await self._tell(record)
+        if record.status is Status.READY:
+            record = replace(record, request=None)  # the hook has been told, once and for all
         await self._in_thread(self._records.settle, record)
         log.info(LogEvent("FileSettled", file=record.id, status=record.status.value, result=record.scan_result))
         return record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tusd_py.core.errors import UploadError
@@ -51,11 +52,11 @@ class Telling:
         if event is None or not (self._hooks.is_on or self._send_webhook):
             return
         upload = await self._upload_of(record)
-        if record.status is Status.READY:
-            await self._hooks.after_ready(upload, record.request or NO_REQUEST)
+        if record.status is Status.READY and record.request is not None:
+            await self._hooks.after_ready(upload, record.request)
         begun_at = record.reopened_at or record.completed_at
         call_id = f"{record.id}-{event}-{int(1000 * begun_at)}"
-        document = self._description(record)
+        document = public_fields(record)
         await self._hooks.after_settling(event, upload, call_id, document)
         if self._send_webhook is not None:
             call = HookCall(call_id, event, upload, NO_REQUEST, file=document, happened_at=time.time())
@@ -68,15 +69,16 @@ class Telling:
             metadata = {"filename": record.file_name, "filetype": record.content_type}
             return Upload(record.upload_id, record.size, metadata, offset=record.size, file_id=record.id)
 
-    def _description(self, record: FileRecord) -> dict[str, Any]:
-        """The record as the API shows it and, of a ready file, links to what there is of it."""
-        if record.status is not Status.READY:
-            return public_fields(record)
-        sizes = [thumbnail.size for thumbnail in record.thumbnails]
-        links = {size: self._place + self._files.link(f"{record.id}/thumbnail/{size}", None).path for size in sizes}
-        link = self._files.link(record.id, None)
-        return public_fields(record) | {
-            "downloadUrl": self._place + link.path,
-            "expires": link.expires,
-            "thumbnailUrls": links,
-        }
+    def with_links(self, call: HookCall) -> HookCall:
+        """The call as it is sent: of a ready file it has links, which are made for each attempt to have all their time.
+
+        A receiver may have been away for longer than a link lives.
+        """
+        if call.file is None or call.event is not Event.FILE_READY:
+            return call
+        file: dict[str, Any] = dict(call.file)
+        sizes = [each["size"] for each in file["thumbnails"]]
+        links = {size: self._place + self._files.link(f"{file['id']}/thumbnail/{size}", None).path for size in sizes}
+        link = self._files.link(file["id"], None)
+        file |= {"downloadUrl": self._place + link.path, "expires": link.expires, "thumbnailUrls": links}
+        return replace(call, file=file)
