@@ -1,73 +1,143 @@
-"""`python -m conformance.bench`: measure the server that a command starts."""
+"""`python -m conformance.bench`: measure upload servers side by side, from outside."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
-from .chunks import GIB, ChunkLoad, ChunkResults, measure_chunks
-from .links import LinkLoad, LinkResult, measure_links
-from .machine import describe_machine
-from .running import Running
-from .slow import SlowLoad, SlowResult, measure_slow_uploads
+from .contenders import CONTENDERS, Contender, peer
+from .machine import look_at_machine
+from .measures import Load
+from .results import Results
+from .rounds import Measurement, Places
+from .shapes import SHAPES, Shape, resized
+from .tables import as_markdown, as_text, goals_as_text
 
-Load = SlowLoad | ChunkLoad | LinkLoad
-Result = SlowResult | ChunkResults | LinkResult
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+_SUFFIXES = {"K": 1024, "M": 1024**2, "G": 1024**3}
+_QUICK_ROUNDS = 1
+
+Named = TypeVar("Named", Shape, Contender)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m conformance.bench", description=__doc__, epilog="The server's files are made below TMPDIR."
-    )
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 if a server was broken."""
+    options = _parse(arguments)
+    contenders = (*CONTENDERS, *options.peer)
+    shapes = [_by_name(SHAPES, name) for name in options.shapes or [each.name for each in SHAPES]]
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # also for the servers
+    machine = look_at_machine()
+    print(machine, flush=True)
+    all_results: list[Results] = []
+    for shape in shapes:
+        load = _load(options, shape)
+        chosen = _chosen(options, shape, contenders)
+        rounds = options.rounds or (_QUICK_ROUNDS if options.quick else 5)
+        measurement = Measurement(shape, load, Places(options.memory, options.disk))
+        rows = measurement.run(chosen, rounds, _tell)
+        results = Results(shape, measurement.title, rows)
+        all_results.append(results)
+        base = next((row.contender for row in rows if row.rounds), "ours")
+        _tell("")
+        print(f"\n{as_text(results, base)}", flush=True)
+    if not options.quick:
+        print(f"\n{goals_as_text(all_results, machine)}")
+    if options.markdown:
+        print(f"\n{as_markdown(all_results, machine)}")
+    if options.json:
+        content = {"machine": asdict(machine), "shapes": [results.as_json() for results in all_results]}
+        options.json.write_text(json.dumps(content, indent=2))
+    return int(any(row.trouble for results in all_results for row in results.rows))
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m conformance.bench", description=__doc__)
+    names = ", ".join(shape.name for shape in SHAPES)
+    parser.add_argument("--shapes", type=_names, help=f"some of {names}; with commas", metavar="NAMES")
+    known = ", ".join(contender.name for contender in CONTENDERS)
+    parser.add_argument("--contenders", type=_names, help=f"some of {known}, and peers; with commas", metavar="NAMES")
     parser.add_argument(
-        "--server-command",
-        default="tusd-py -host 127.0.0.1 -port {port} -upload-dir {dir}",
-        help="how to start the server; {port} and {dir} are filled in",
-    )
-    parser.add_argument("--path", default="/files/", help="where it serves uploads")
-    parser.add_argument("--api-path", default="/api", help="where it serves the JSON API")
-    parser.add_argument("--json", type=Path, help="write the results to this file as well")
-    shapes = parser.add_subparsers(dest="shape", required=True)
-    slow = shapes.add_parser("slow", help="many slow uploads and idle connections at once")
-    slow.add_argument("--uploads", type=int, default=1000)
-    slow.add_argument("--idle", type=int, default=2000)
-    slow.add_argument("--seconds", type=float, default=20.0)
-    chunks = shapes.add_parser("chunks", help="a large file in numbered chunks, by several senders and by one in order")
-    chunks.add_argument("--size", type=float, default=1.0, help="of the file, in GiB")
-    chunks.add_argument("--senders", type=int, default=4)
-    chunks.add_argument("--rounds", type=int, default=3)
-    links = shapes.add_parser("links", help="signed links at a steady rate")
-    links.add_argument("--rate", type=float, default=200.0, help="requests a second")
-    links.add_argument("--files", type=int, default=100)
-    links.add_argument("--seconds", type=float, default=10.0)
-    arguments = parser.parse_args()
-
-    load = _load(arguments)
-    with Running(arguments.server_command, arguments.path) as server:
-        result = _measure(server, arguments.api_path, load)
-    machine = describe_machine()
-    print(f"{machine}\n{result}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine, "load": asdict(load), **asdict(result)}, indent=2))
+        "--peer", type=_peer, action="append", default=[], metavar='"NAME=COMMAND"',
+        help="one more contender, with uploads at /files/; {port} and {dir} are filled in; can be given again",
+    )  # fmt: skip
+    parser.add_argument("--rounds", type=int, help="to measure, after one that is dropped (5, or 1 with --quick)")
+    parser.add_argument("--quick", action="store_true", help="small sizes: whether all works, and no numbers of worth")
+    parser.add_argument(
+        "--set", type=_setting, action="append", default=[], metavar="SHAPE.NUMBER=VALUE", dest="settings",
+        help="another size or count, as patch.size=64M; a wrong name is answered with those that there are",
+    )  # fmt: skip
+    memory = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir())
+    parser.add_argument("--memory", type=Path, default=memory, help=f"a tmpfs for the servers' files ({memory})")
+    disk = Path(tempfile.gettempdir())
+    parser.add_argument("--disk", type=Path, default=disk, help=f"where the shapes that are about a disk go ({disk})")
+    parser.add_argument("--json", type=Path, help="write everything, also each round, to this file", metavar="FILE")
+    parser.add_argument("--markdown", action="store_true", help="print all of it as Markdown as well")
+    return parser.parse_args(arguments)
 
 
-def _load(arguments: argparse.Namespace) -> Load:
-    if arguments.shape == "slow":
-        return SlowLoad(arguments.uploads, arguments.idle, arguments.seconds)
-    if arguments.shape == "chunks":
-        return ChunkLoad(int(arguments.size * GIB), arguments.senders, arguments.rounds)
-    return LinkLoad(arguments.rate, arguments.files, arguments.seconds)
+def _load(options: argparse.Namespace, shape: Shape) -> Load:
+    load = shape.quick if options.quick else shape.load
+    try:
+        return resized(load, [(name, value) for of, name, value in options.settings if of == shape.name])
+    except ValueError as error:
+        raise SystemExit(f"--set {shape.name}: {error}") from error
 
 
-def _measure(server: Running, api_path: str, load: Load) -> Result:
-    if isinstance(load, SlowLoad):
-        return measure_slow_uploads(server, load)
-    if isinstance(load, ChunkLoad):
-        return measure_chunks(server, api_path, load)
-    return measure_links(server, api_path, load)
+def _chosen(options: argparse.Namespace, shape: Shape, contenders: Sequence[Contender]) -> list[Contender]:
+    """The named ones; else those of the shape, and the peers with every shape that is not about ours alone."""
+    if options.contenders:
+        return [_by_name(contenders, name) for name in options.contenders]
+    groups = {*shape.contenders, *(("peer",) if "plain" in shape.contenders else ())}
+    return [each for each in contenders if each.group in groups or each.name in groups]
+
+
+def _by_name(all_of_them: Sequence[Named], name: str) -> Named:
+    for each in all_of_them:
+        if each.name == name:
+            return each
+    raise SystemExit(f"there is no {name}, but {', '.join(each.name for each in all_of_them)}")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _peer(text: str) -> Contender:
+    try:
+        return peer(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _setting(text: str) -> tuple[str, str, float]:
+    where, _, value = text.partition("=")
+    shape, _, name = where.partition(".")
+    try:
+        return shape, name, float(value.rstrip("KMG")) * _SUFFIXES.get(value[-1:], 1)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not SHAPE.NUMBER=VALUE") from error
+
+
+def _tell(text: str) -> None:
+    """What goes on, on a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _stop(*_: object) -> None:
+    """The end that also ends the servers, and takes their files away."""
+    sys.exit("stopped")
 
 
 if __name__ == "__main__":
-    main()
+    signal.signal(signal.SIGTERM, _stop)
+    sys.exit(main())

@@ -1,100 +1,104 @@
-"""The chunk-number mode of a server's JSON API, spoken over one connection that is kept."""
+"""The chunk-number mode of a server's JSON API, and a file to send by it that is never whole in memory."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import http.client
 import itertools
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
-from .running import START_LIMIT, Running
+from .connection import Connection
+from .messages import Broken, Request
+from .payload import PAYLOAD, Slice
+from .server import Server
 
-_ANSWER_LIMIT = 600.0
+_READY_LIMIT = 60.0
+_POLL_INTERVAL = 0.02
+_NUMBER = 8
 
 
-class ApiConnection:
-    """One connection to the JSON API below `path`."""
+class Api:
+    """The API of a server, over one connection."""
 
-    def __init__(self, server: Running, path: str) -> None:
-        self._path = path
-        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=START_LIMIT)
+    def __init__(self, server: Server, connection: Connection) -> None:
+        self._path = server.api_path
+        self._connection = connection
 
-    def __enter__(self) -> ApiConnection:
-        self._connection.connect()
-        self._connection.sock.settimeout(_ANSWER_LIMIT)
-        return self
+    def initiate(self, size: int, digest: str) -> dict[str, Any]:
+        announced = {"fileName": "bench.txt", "fileSize": size, "contentType": "text/plain", "checksum": digest}
+        headers = {"Content-Type": "application/json"}
+        return self._ask("POST", "/uploads/initiate", 201, headers, json.dumps(announced).encode())
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._connection.close()
+    def send(self, upload_id: str, material: Material, numbers: Iterator[int]) -> None:
+        """Send the chunks that `numbers` yields, one after the other."""
+        for number in numbers:
+            start, rest = material.chunk(number)
+            headers = {"X-Chunk-Checksum": material.digests[number]}
+            self._ask("PUT", f"/uploads/{upload_id}/chunks/{number}", 200, headers, start, rest)
 
-    def ask(self, method: str, path: str, pieces: Sequence[bytes | memoryview] = (), **headers: str) -> dict[str, Any]:
-        """The JSON of the answer; keywords are headers, underscores as dashes. Ends the program for an error."""
-        self._connection.putrequest(method, self._path + path, skip_accept_encoding=True)
-        for name, value in headers.items():
-            self._connection.putheader(name.replace("_", "-"), value)
-        self._connection.putheader("Content-Length", str(sum(map(len, pieces))))
-        self._connection.endheaders()
-        for piece in pieces:
-            self._connection.send(piece)
-        response = self._connection.getresponse()
-        text = response.read()
-        if response.status >= 300:
-            raise SystemExit(f"{method} {path}: {response.status} {text[:200]!r}")
-        answer: dict[str, Any] = json.loads(text or b"{}")
+    def complete(self, upload_id: str) -> dict[str, Any]:
+        return self._ask("POST", f"/uploads/{upload_id}/complete", 200)
+
+    def status(self, upload_id: str) -> str:
+        return str(self._ask("GET", f"/uploads/{upload_id}/status", 200)["status"])
+
+    def wait_until_ready(self, upload_id: str) -> None:
+        end = time.monotonic() + _READY_LIMIT
+        while (status := self.status(upload_id)) != "ready":
+            if time.monotonic() > end:
+                raise Broken(f"the file of upload {upload_id} is {status} and does not become ready")
+            time.sleep(_POLL_INTERVAL)
+
+    def delete(self, upload_id: str) -> None:
+        self._connection.ask(Request("DELETE", f"{self._path}/uploads/{upload_id}", 204))
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        expected: int,
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+        rest: Slice | None = None,
+    ) -> dict[str, Any]:
+        request = Request(method, self._path + path, expected, headers or {}, body, rest)
+        answer: dict[str, Any] = json.loads(self._connection.ask(request).body)
         return answer
 
 
 @dataclass(frozen=True)
 class Material:
-    """A file that is never whole in memory: every chunk is the same but for its number in front.
-
-    The digests are made once, so that their cost is not among what is measured.
-    """
+    """A file of chunks that are the same but for their numbers in front, with the digests of all."""
 
     size: int
     chunk_size: int
-    block: bytes
     digests: Sequence[str]
-    digest: str
+    digest: bytes
 
-    def pieces(self, number: int) -> tuple[bytes, memoryview]:
-        return _pieces(self.block, self.size, number)
+    def chunk(self, number: int) -> tuple[bytes, Slice]:
+        return _chunk(self.size, self.chunk_size, number)
 
 
+@functools.cache
 def make_material(size: int, chunk_size: int) -> Material:
-    block = hashlib.shake_128(b"").digest(chunk_size)
+    """Made once, so that the digests' cost is not among what is measured."""
     whole, digests = hashlib.sha256(), []
     for number in range(-(-size // chunk_size)):
-        chunk = hashlib.sha256()
-        for piece in _pieces(block, size, number):
-            chunk.update(piece)
-            whole.update(piece)
-        digests.append(chunk.hexdigest())
-    return Material(size, chunk_size, block, digests, whole.hexdigest())
+        start, rest = _chunk(size, chunk_size, number)
+        data = start + rest.read(0, rest.length)
+        whole.update(data)
+        digests.append(hashlib.sha256(data).hexdigest())
+    return Material(size, chunk_size, digests, whole.digest())
 
 
-def _pieces(block: bytes, size: int, number: int) -> tuple[bytes, memoryview]:
-    length = min(len(block), size - number * len(block))
-    head = number.to_bytes(8)[:length]
-    return head, memoryview(block)[len(head) : length]
-
-
-def initiate(api: ApiConnection, size: int, digest: str) -> dict[str, Any]:
-    announced = {"fileName": "bench.txt", "fileSize": size, "contentType": "text/plain", "checksum": digest}
-    return api.ask("POST", "/uploads/initiate", [json.dumps(announced).encode()], Content_Type="application/json")
-
-
-def send_chunks(api: ApiConnection, upload_id: str, material: Material, numbers: Iterator[int]) -> None:
-    """Send the chunks that `numbers` yields, one after the other."""
-    for number in numbers:
-        path = f"/uploads/{upload_id}/chunks/{number}"
-        api.ask("PUT", path, material.pieces(number), X_Chunk_Checksum=material.digests[number])
+def _chunk(size: int, chunk_size: int, number: int) -> tuple[bytes, Slice]:
+    length = min(chunk_size, size - number * chunk_size)
+    start = number.to_bytes(_NUMBER)[:length]
+    return start, PAYLOAD.slice(len(start), length - len(start))
 
 
 class Numbers:
