@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from tests.server.certificates import files_in
 
 JSON = {"Content-Type": "application/json"}
 
@@ -123,3 +127,16 @@ def receiver(
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def with_tls(directory: Path) -> Callable[[ThreadingHTTPServer], None]:
+    """For `receiver`: TLS with a certificate of nobody's."""
+    files = files_in(directory)
+    files.hold("localhost")
+
+    def wrap(server: ThreadingHTTPServer) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(files.certificate, files.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+
+    return wrap

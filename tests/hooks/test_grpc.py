@@ -1,15 +1,11 @@
 """gRPC hooks, seen by a receiver that is generated from the interface."""
 
 import asyncio
-import importlib
 import json
 import socket
-import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from importlib import resources
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,10 +14,11 @@ import grpc
 import pytest
 import uvloop
 from google.protobuf import descriptor_pb2
-from grpc_tools import protoc
 
 from tests.hooks.calls import call_about
-from tests.server.certificates import Files, files_in
+from tests.hooks.grpc_receiver import Hook, generated, grpc_receiver
+from tests.running import DEADLINE
+from tests.server.certificates import files_in
 from tusd_py.core.hook_events import (
     NO_REQUEST,
     Access,
@@ -35,44 +32,6 @@ from tusd_py.core.hook_events import (
 from tusd_py.core.uploads import Upload
 from tusd_py.hooks.grpc import GrpcBackend
 from tusd_py.hooks.grpc_messages import interface
-
-Hook = Callable[[Any, grpc.ServicerContext], Any]
-
-
-@pytest.fixture(scope="module")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The modules that a compiler makes of the interface: messages and service, and the description of the file."""
-    folder = tmp_path_factory.mktemp("generated")
-    source = Path(str(resources.files("tusd_py.hooks"))) / "proto"
-    out = [f"--python_out={folder}", f"--grpc_python_out={folder}", f"--descriptor_set_out={folder}/set"]
-    assert protoc.main(["protoc", f"-I{source}", *out, "hook.proto"]) == 0
-    sys.path.insert(0, str(folder))
-    yield importlib.import_module("hook_pb2"), importlib.import_module("hook_pb2_grpc"), (folder / "set").read_bytes()
-    sys.path.remove(str(folder))
-
-
-@contextmanager
-def receiver(generated: Any, hook: Hook, *, port: int = 0, tls: Files | None = None) -> Iterator[str]:
-    """A server with one method, on a free port."""
-    _, services, _ = generated
-
-    class Handler(services.HookHandlerServicer):  # type: ignore[name-defined,misc]
-        def InvokeHook(self, request: Any, context: grpc.ServicerContext) -> Any:
-            return hook(request, context)
-
-    server = grpc.server(ThreadPoolExecutor(4))
-    services.add_HookHandlerServicer_to_server(Handler(), server)
-    if tls is None:
-        port = server.add_insecure_port(f"127.0.0.1:{port}")
-    else:
-        certificate, key = tls.certificate.read_bytes(), tls.key.read_bytes()
-        credentials = grpc.ssl_server_credentials([(key, certificate)], certificate, require_client_auth=True)
-        port = server.add_secure_port("127.0.0.1:0", credentials)
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}" if tls is None else f"localhost:{port}"
-    finally:
-        server.stop(None).wait()
 
 
 def ask(target: str, *calls: HookCall, run: Callable[..., HookAnswer] = uvloop.run, **options: Any) -> HookAnswer:
@@ -125,20 +84,20 @@ TUSD = {
 """The fields that tusd has, by message, with their numbers."""
 
 
-def test_fields_have_tusds_numbers_and_ours_are_far_from_them(generated: Any) -> None:
-    messages, _, _ = generated
+def test_fields_have_tusds_numbers_and_ours_are_far_from_them() -> None:
+    messages, _, _ = generated()
     for name, fields in TUSD.items():
         numbers = {field.name: field.number for field in getattr(messages, name).DESCRIPTOR.fields}
         assert {field: number for field, number in numbers.items() if number < 1000} == fields
 
 
-def test_the_interface_is_read_as_a_compiler_reads_it(generated: Any) -> None:
-    (file,) = descriptor_pb2.FileDescriptorSet.FromString(generated[2]).file
+def test_the_interface_is_read_as_a_compiler_reads_it() -> None:
+    (file,) = descriptor_pb2.FileDescriptorSet.FromString(generated()[2]).file
     file.ClearField("service")
     assert interface() == file
 
 
-def test_a_receiver_gets_every_field(generated: Any) -> None:
+def test_a_receiver_gets_every_field() -> None:
     seen: list[Any] = []
     call = HookCall(
         "call-1",
@@ -150,9 +109,9 @@ def test_a_receiver_gets_every_field(generated: Any) -> None:
 
     def hook(request: Any, _context: object) -> Any:
         seen.append(request)
-        return generated[0].HookResponse()
+        return generated()[0].HookResponse()
 
-    with receiver(generated, hook) as target:
+    with grpc_receiver(hook) as target:
         assert ask(target, call) == HookAnswer()
     (request,) = seen
     upload, http = request.event.upload, request.event.httpRequest
@@ -165,18 +124,18 @@ def test_a_receiver_gets_every_field(generated: Any) -> None:
     assert dict(http.header) == {"X-Many": "one"}
 
 
-def test_before_a_creation_there_is_no_place(generated: Any) -> None:
+def test_before_a_creation_there_is_no_place() -> None:
     def hook(request: Any, _context: object) -> Any:
         upload = request.event.upload
         assert upload.sizeIsDeferred
         assert (upload.id, upload.size, upload.storage, upload.partialUploads) == ("", 0, {}, [])
-        return generated[0].HookResponse(rejectUpload=True)
+        return generated()[0].HookResponse(rejectUpload=True)
 
-    with receiver(generated, hook) as target:
+    with grpc_receiver(hook) as target:
         assert ask(target, call_about("", Event.PRE_CREATE, size=None)).reject_upload
 
 
-def test_what_is_not_tusds_is_there_too(generated: Any) -> None:
+def test_what_is_not_tusds_is_there_too() -> None:
     access = HookCall("1", Event.PRE_ACCESS, Upload("a", 0), NO_REQUEST, access=Access("read", ("a", "b")))
     file = HookCall("1", Event.POST_FINISH, Upload("a", 0), NO_REQUEST, file={"id": "f_1", "size": 5})
 
@@ -184,23 +143,23 @@ def test_what_is_not_tusds_is_there_too(generated: Any) -> None:
         event = request.event
         if request.type == "pre-access":
             assert (event.access.mode, list(event.access.ids)) == ("read", ["a", "b"])
-            return generated[0].HookResponse(rejectAccess=True, cacheSeconds=5)
-        return generated[0].HookResponse(rejectTermination=json.loads(event.file) == {"id": "f_1", "size": 5})
+            return generated()[0].HookResponse(rejectAccess=True, cacheSeconds=5)
+        return generated()[0].HookResponse(rejectTermination=json.loads(event.file) == {"id": "f_1", "size": 5})
 
-    with receiver(generated, hook) as target:
+    with grpc_receiver(hook) as target:
         assert ask(target, access) == HookAnswer(reject_access=True, cache_seconds=5.0)
         assert ask(target, file) == HookAnswer(reject_termination=True)
 
 
-def test_every_field_of_an_answer_is_read(generated: Any) -> None:
-    messages = generated[0]
+def test_every_field_of_an_answer_is_read() -> None:
+    messages = generated()[0]
     response = messages.HookResponse(
         httpResponse=messages.HTTPResponse(statusCode=403, header={"X-Reason": "quota"}, body="no"),
         rejectUpload=True,
         stopUpload=True,
         changeFileInfo=messages.FileInfoChanges(id="new", metaData={"a": "b"}, storage={"Path": "p", "Other": "x"}),
     )
-    with receiver(generated, lambda _request, _context: response) as target:
+    with grpc_receiver(lambda _request, _context: response) as target:
         assert ask(target, run=asyncio.run) == HookAnswer(
             response=HttpResponse(403, "no", {"X-Reason": "quota"}),
             reject_upload=True,
@@ -211,9 +170,9 @@ def test_every_field_of_an_answer_is_read(generated: Any) -> None:
         )
 
 
-def test_a_status_that_is_none_is_a_failure(generated: Any) -> None:
-    response = generated[0].HookResponse(httpResponse=generated[0].HTTPResponse(statusCode=7))
-    with receiver(generated, lambda _request, _context: response) as target, pytest.raises(HookFailure) as caught:
+def test_a_status_that_is_none_is_a_failure() -> None:
+    response = generated()[0].HookResponse(httpResponse=generated()[0].HTTPResponse(statusCode=7))
+    with grpc_receiver(lambda _request, _context: response) as target, pytest.raises(HookFailure) as caught:
         ask(target)
     assert caught.value.was_received
 
@@ -232,18 +191,18 @@ def aborting(seen: list[float], code: grpc.StatusCode, answer: Any = None, after
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
-def test_what_was_not_taken_is_asked_again(generated: Any, code: grpc.StatusCode) -> None:
+def test_what_was_not_taken_is_asked_again(code: grpc.StatusCode) -> None:
     seen: list[float] = []
-    with receiver(generated, aborting(seen, code, generated[0].HookResponse(), after=2)) as target:
+    with grpc_receiver(aborting(seen, code, generated()[0].HookResponse(), after=2)) as target:
         ask(target, backoff=0.1)
     assert len(seen) == 3
     assert all(later - earlier >= 0.1 for earlier, later in pairwise(seen))
 
 
 @pytest.mark.parametrize(("retry", "attempts"), [(3, 3), (1, 1), (0, 1)])
-def test_the_number_is_that_of_all_attempts(generated: Any, retry: int, attempts: int) -> None:
+def test_the_number_is_that_of_all_attempts(retry: int, attempts: int) -> None:
     seen: list[float] = []
-    with receiver(generated, aborting(seen, grpc.StatusCode.RESOURCE_EXHAUSTED)) as target:
+    with grpc_receiver(aborting(seen, grpc.StatusCode.RESOURCE_EXHAUSTED)) as target:
         assert failure_of(target, retry=retry) == "rpc error: code = ResourceExhausted desc = not today"
     assert len(seen) == attempts
 
@@ -257,9 +216,9 @@ def test_the_number_is_that_of_all_attempts(generated: Any, retry: int, attempts
         (grpc.StatusCode.UNKNOWN, "Unknown"),
     ],
 )
-def test_other_errors_are_not_asked_again(generated: Any, code: grpc.StatusCode, name: str) -> None:
+def test_other_errors_are_not_asked_again(code: grpc.StatusCode, name: str) -> None:
     seen: list[float] = []
-    with receiver(generated, aborting(seen, code)) as target:
+    with grpc_receiver(aborting(seen, code)) as target:
         assert failure_of(target) == f"rpc error: code = {name} desc = not today"
     assert len(seen) == 1
 
@@ -268,26 +227,27 @@ def test_nobody_listens() -> None:
     assert failure_of(f"127.0.0.1:{free_port()}").startswith("rpc error: code = Unavailable desc = ")
 
 
-def test_a_call_has_an_end(generated: Any) -> None:
+def test_a_call_has_an_end() -> None:
+    is_over = threading.Event()
+
     def hook(_request: object, _context: object) -> Any:
-        time.sleep(3)
-        return generated[0].HookResponse()
+        is_over.wait(DEADLINE)
+        return generated()[0].HookResponse()
 
-    before = time.monotonic()
-    with receiver(generated, hook) as target:
+    with grpc_receiver(hook) as target:
         assert failure_of(target, timeout=0.3).startswith("rpc error: code = DeadlineExceeded desc = ")
-        assert time.monotonic() - before < 2
+        is_over.set()
 
 
-def test_a_receiver_that_comes_back_is_found(generated: Any) -> None:
+def test_a_receiver_that_comes_back_is_found() -> None:
     port = free_port()
 
     async def invoke() -> HookAnswer:
-        backend = GrpcBackend(f"127.0.0.1:{port}", backoff=0.5, retry=20)
+        backend = GrpcBackend(f"127.0.0.1:{port}", backoff=0.5, retry=200, timeout=DEADLINE)
         asking = asyncio.create_task(backend.call(call_about()))
         await asyncio.sleep(1.2)
         assert not asking.done()
-        with receiver(generated, lambda _request, _context: generated[0].HookResponse(), port=port):
+        with grpc_receiver(lambda _request, _context: generated()[0].HookResponse(), port=port):
             answer = await asking
             await backend.close()
         return answer
@@ -298,34 +258,34 @@ def test_a_receiver_that_comes_back_is_found(generated: Any) -> None:
 # --- headers, TLS ---
 
 
-def metadata_of(generated: Any, header: Mapping[str, Sequence[str]], names: Sequence[str]) -> dict[str, Any]:
+def metadata_of(header: Mapping[str, Sequence[str]], names: Sequence[str]) -> dict[str, Any]:
     seen: dict[str, Any] = {}
 
     def hook(_request: object, context: grpc.ServicerContext) -> Any:
         seen.update({name: value for name, value in context.invocation_metadata() if name != "user-agent"})
-        return generated[0].HookResponse()
+        return generated()[0].HookResponse()
 
-    with receiver(generated, hook) as target:
+    with grpc_receiver(hook) as target:
         ask(target, call_about(header=header), forward_headers=names)
     return seen
 
 
-def test_headers_are_forwarded_in_lower_case_with_their_first_value(generated: Any) -> None:
+def test_headers_are_forwarded_in_lower_case_with_their_first_value() -> None:
     header = {"Authorization": ["Bearer x"], "X-Many": ["one", "two"], "Tenant-Id": ["t"]}
-    seen = metadata_of(generated, header, ["authorization", "X-Many", "Tenant-Id", "X-Absent"])
+    seen = metadata_of(header, ["authorization", "X-Many", "Tenant-Id", "X-Absent"])
     assert seen == {"authorization": "Bearer x", "x-many": "one", "tenant-id": "t"}
 
 
-def test_what_grpc_cannot_carry_is_left_out(generated: Any) -> None:
+def test_what_grpc_cannot_carry_is_left_out() -> None:
     header = {"Host": ["h"], "X-Text": ["grün"], "Te": ["x"], "Grpc-Timeout": ["1S"], "X~": ["y"], "X-Ok": ["ok"]}
-    assert metadata_of(generated, header, [*header]) == {"x-ok": "ok"}
+    assert metadata_of(header, [*header]) == {"x-ok": "ok"}
 
 
-def test_both_sides_can_show_certificates(generated: Any, tmp_path: Path) -> None:
+def test_both_sides_can_show_certificates(tmp_path: Path) -> None:
     ours, others = files_in(tmp_path / "ours"), files_in(tmp_path / "others")
     ours.hold("localhost")
     others.hold("localhost", "ec")
-    with receiver(generated, lambda _request, _context: generated[0].HookResponse(), tls=ours) as target:
+    with grpc_receiver(lambda _request, _context: generated()[0].HookResponse(), tls=ours) as target:
         trusted: dict[str, Any] = {"secure": True, "server_certificate": ours.certificate}
         shown: dict[str, Any] = {"client_certificate": str(ours.certificate), "client_key": str(ours.key)}
         assert ask(target, **trusted, **shown) == HookAnswer()

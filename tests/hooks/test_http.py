@@ -5,10 +5,8 @@ import base64
 import gzip
 import hashlib
 import socket
-import ssl
 import time
-from collections.abc import Callable, Sequence
-from http.server import ThreadingHTTPServer
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,7 @@ import pytest
 import uvloop
 
 from tests.hooks.calls import call_about
-from tests.hooks.receivers import JSON, Receiver, Reply, receiver
-from tests.server.certificates import files_in
+from tests.hooks.receivers import JSON, Receiver, Reply, receiver, with_tls
 from tusd_py.core.hook_events import Event, HookAnswer, HookCall, HookFailure
 from tusd_py.core.hook_json import encode_call
 from tusd_py.hooks.http import HttpBackend
@@ -405,18 +402,6 @@ def test_an_endpoint_that_is_none_is_refused(endpoint: str) -> None:
 
 
 # --- TLS ---
-
-
-def with_tls(directory: Path) -> Callable[[ThreadingHTTPServer], None]:
-    files = files_in(directory)
-    files.hold("localhost")
-
-    def wrap(server: ThreadingHTTPServer) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(files.certificate, files.key)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-
-    return wrap
 
 
 def test_certificates_are_verified_unless_that_is_switched_off(tmp_path: Path) -> None:

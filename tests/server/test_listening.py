@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.edge import readme_block
 from tests.running import DEADLINE, TUS, Server, ServerStarter, eventually, read_all
 
 REQUEST = b"OPTIONS /files/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -59,6 +60,16 @@ def test_the_socket_of_systemd_is_served_and_no_other(start: ServerStarter) -> N
     assert f"Using 127.0.0.1:{server.port} as address to listen." in server.output()
     assert server.patch(server.create(5), 0, b"hello").status == 204
     assert server.terminate() == 0
+
+
+def test_systemd_finds_no_fault_with_the_readmes_units(tmp_path: Path) -> None:
+    for name, line in (("tusd-py.socket", "[Socket]"), ("tusd-py.service", "[Service]")):
+        unit = readme_block(f"# /etc/systemd/system/{name}")
+        assert unit.splitlines()[1] == line
+        (tmp_path / name).write_text(unit.replace("/opt/tusd-py/bin/tusd-py", sys.executable))
+    command = ["systemd-analyze", "verify", str(tmp_path / "tusd-py.socket"), str(tmp_path / "tusd-py.service")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 @pytest.mark.parametrize("name", ["tusd.sock", "@tusd-py-{pid}"])
