@@ -6,6 +6,8 @@ import re
 
 RESERVED_ENDINGS = (".info", ".lock", ".stop")
 LONGEST = 1024
+LONGEST_NAME = 250
+"""Of what a segment of an id may have, so that the file system takes it as a name, with an ending."""
 
 _FILE_ID = re.compile(r"f_[0-9a-f]{32}")
 _FILE_PATH = re.compile(r"(f_[0-9a-f]{32})(?:/thumbnail/([0-9]{1,5}))?")

@@ -8,8 +8,10 @@ import importlib
 import inspect
 import json
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -45,7 +47,7 @@ class PythonBackend:
             self._target = self._target()
         if not any(self._hook(event) for event in Event):
             raise ValueError(f"{target!r} can neither be called nor has a method for any event")
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="hook")
+        self._room = asyncio.Semaphore(_THREADS)
 
     async def call(self, call: HookCall) -> HookAnswer:
         hook = self._hook(call.event)
@@ -64,7 +66,26 @@ class PythonBackend:
             raise HookFailure(f"hook raised {type(error).__name__}") from error
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Threads that still run are left alone."""
+
+    async def _in_thread(self, work: Callable[[], Answer | Awaitable[Answer]]) -> Answer | Awaitable[Answer]:
+        """Not one of a pool: the interpreter would wait at its end for a hook that does not come to its own."""
+        await self._room.acquire()
+        loop = asyncio.get_running_loop()
+        done: Future[Answer | Awaitable[Answer]] = Future()
+        done.set_running_or_notify_cancel()
+
+        def run() -> None:
+            try:
+                done.set_result(work())
+            except BaseException as error:
+                done.set_exception(error)
+            finally:
+                with suppress(RuntimeError):  # the loop is closed
+                    loop.call_soon_threadsafe(self._room.release)
+
+        threading.Thread(target=run, name="hook", daemon=True).start()
+        return await asyncio.wrap_future(done)
 
     def _hook(self, event: Event) -> Hook | None:
         if callable(self._target):
@@ -78,7 +99,7 @@ class PythonBackend:
         else:
             context = contextvars.copy_context()
             work = partial(context.run, hook, document)
-            answer = await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            answer = await self._in_thread(work)
         return await answer if inspect.isawaitable(answer) else answer
 
 

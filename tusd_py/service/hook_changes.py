@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tusd_py.core.errors import INTERNAL_SERVER_ERROR, Problem, UploadError
 from tusd_py.core.hook_events import REFUSALS, Event, HookAnswer, HookRefusal
-from tusd_py.core.ids import is_upload_id
+from tusd_py.core.ids import LONGEST_NAME, is_upload_id
 from tusd_py.core.uploads import Upload
 
 _ID = re.compile(r"[A-Za-z0-9\-._~%!$'()*+,;=/:@]*")  # tusd's rule for ids that a hook chooses
@@ -54,7 +54,7 @@ def _checked_id(upload_id: str) -> str:
         raise _invalid(f"ID must not begin or end with a forward slash (got: {upload_id})")
     if not _ID.fullmatch(upload_id):
         raise _invalid(f"ID must contain only URL-safe character: ^{_ID.pattern}$ (got: {upload_id})")
-    if not is_upload_id(upload_id):
+    if not is_upload_id(upload_id) or max(map(len, upload_id.split("/"))) > LONGEST_NAME:
         raise _invalid(f"ID must not be reserved (got: {upload_id})")
     return upload_id
 

@@ -14,7 +14,7 @@ from typing import Literal
 from tusd_py.core import errors
 from tusd_py.core.digests import ALGORITHMS
 from tusd_py.core.errors import UploadError
-from tusd_py.core.ids import RESERVED_ENDINGS, is_upload_id
+from tusd_py.core.ids import LONGEST, LONGEST_NAME, RESERVED_ENDINGS, is_upload_id
 from tusd_py.core.info import CorruptInfo, decode_info, encode_info
 from tusd_py.core.uploads import Upload
 from tusd_py.store.concatenation import append_file
@@ -357,7 +357,9 @@ class FilesystemStore:
         """
         place = self._cleaned(path)
         is_ours = place.is_relative_to(self._state_directory) or place in (self.directory, *self.directory.parents)
-        return "\0" not in path and not path.endswith(("/", *RESERVED_ENDINGS)) and not is_ours
+        is_name = "\0" not in path and not path.endswith(("/", *RESERVED_ENDINGS))
+        is_too_long = len(os.fsencode(place)) > LONGEST or len(os.fsencode(place.name)) > LONGEST_NAME
+        return is_name and not is_ours and not is_too_long
 
     def _place_of(self, upload: Upload) -> Path:
         return self._cleaned(upload.path) if upload.path else self._data_path(upload.id)
