@@ -24,8 +24,8 @@ from urllib.parse import urlsplit
 TUS = {"Tus-Resumable": "1.0.0"}
 CHUNK = TUS | {"Content-Type": "application/offset+octet-stream"}
 
-DEADLINE = 20.0
-"""Seconds after which something that a test waits for is taken to have failed."""
+DEADLINE = 60.0
+"""Seconds after which something that a test waits for is taken to have failed, also where others use the machine."""
 
 ServerStarter = Callable[..., "Server"]
 

@@ -237,9 +237,11 @@ def test_a_mark_that_a_kill_cut_short_goes_with_its_upload(start: ServerStarter)
         server.patch(url, 0, b"hello")
         (unverified / server.path_of(url).name).touch()
     server.kill()
-    server = start("-expire-after", "1s", upload_dir=server.upload_dir, port=server.port)
+    server = start(upload_dir=server.upload_dir, port=server.port)
     assert server.offset(finished) == 5
     assert server.patch(finished, 5, b"world").status == 204
+    server.kill()
+    server = start("-expire-after", "1s", upload_dir=server.upload_dir)
     with suppress(AssertionError):
         eventually(lambda: not leftovers(server, [server.path_of(finished).name]))
     assert leftovers(server, [server.path_of(finished).name]) == []

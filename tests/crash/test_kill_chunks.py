@@ -10,11 +10,13 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 import pytest
 
@@ -29,7 +31,11 @@ LONG = 60
 """Directories, one after the other, in the long form."""
 
 LONGEST_DELAY = 0.3
+LONGEST_COMPLETE = 0.02
 """Seconds."""
+
+Kill = Literal["when bytes were sent", "after a moment", "in complete"]
+KILLS: tuple[Kill, ...] = get_args(Kill)
 SENDERS = 3
 CHUNK_SIZES = (65536, 524288)
 """The bodies of large chunks take another path through the server than those of small ones."""
@@ -61,8 +67,10 @@ class Client:
     has_asked: bool = False
     file_id: str | None = None
 
-    def run(self, connections: Sequence[Connection]) -> None:
-        """Go on until the file is complete or the server is gone (OSError)."""
+    def run(self, connections: Sequence[Connection], when_asked: Callable[[], None]) -> None:
+        """Go on until the file is complete or the server is gone (OSError); `when_asked` is called in the end, between
+        the question and its answer.
+        """
         if self.upload is None:
             body = self.source.announcement()
             self.upload = announced(ask(connections[0], "POST", "/api/uploads/initiate", body), self.source)
@@ -76,7 +84,9 @@ class Client:
         for sender in senders:
             sender.result()
         self.has_asked = True
-        answer = ask(connections[0], "POST", f"{self.upload.path}/complete")
+        connections[0].send(request_head("POST", f"{self.upload.path}/complete", {"Content-Length": "0"}))
+        when_asked()
+        answer = connections[0].answer()
         assert answer.status == 200, answer
         self.file_id = fields_of(answer)["fileId"]
 
@@ -110,16 +120,21 @@ def ask(connection: Connection, method: str, path: str, body: bytes = b"", diges
     return connection.answer()
 
 
-def run_until_killed(server: Server, clients: Sequence[Client], rng: random.Random) -> None:
-    """Let all clients work at once, and kill the server when some bytes were sent, or after a moment."""
-    is_by_bytes = rng.random() < 0.5
+def run_until_killed(server: Server, clients: Sequence[Client], rng: random.Random, kill: Kill) -> None:
+    """Let all clients work at once, and kill the server."""
     to_send = sum(len(client.source.data) for client in clients)
-    switch = KillSwitch(server.process.kill, after=rng.randint(1, to_send) if is_by_bytes else None)
+    delay = rng.choice([0.0, rng.uniform(0, LONGEST_COMPLETE)])
+    switch = KillSwitch(server.process.kill, after=rng.randint(1, to_send) if kill == "when bytes were sent" else None)
+
+    def when_asked() -> None:
+        if kill == "in complete":
+            time.sleep(delay)
+            switch.fire()
 
     def run(client: Client) -> None:
         connections = [Connection(server.port, switch) for _ in range(SENDERS)]
         try:
-            client.run(connections)
+            client.run(connections, when_asked)
         except OSError:
             assert switch.has_fired
         finally:
@@ -128,7 +143,7 @@ def run_until_killed(server: Server, clients: Sequence[Client], rng: random.Rand
 
     with ThreadPoolExecutor(len(clients)) as pool:
         futures = [pool.submit(run, client) for client in clients]
-        wait(futures, timeout=rng.uniform(0, LONGEST_DELAY) if not is_by_bytes else None)
+        wait(futures, timeout=rng.uniform(0, LONGEST_DELAY) if kill == "after a moment" else None)
         switch.fire()
         for future in futures:
             future.result()
@@ -197,10 +212,10 @@ def test_a_killed_server_asks_for_no_acknowledged_chunk_again_and_every_upload_b
     abandoned: list[Chunked] = []
     records: dict[str, Json] = {}
     in_chunks = in_complete = 0
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         for size in (rng.randint(0, 200_000), rng.randint(0, 3_000_000), rng.randint(2_000_000, 6_000_000)):
             clients.append(Client(some_text(rng, size), random.Random(rng.random())))  # noqa: S311
-        run_until_killed(server, clients, rng)
+        run_until_killed(server, clients, rng, KILLS[number % len(KILLS)])
         in_chunks += sum(not client.has_asked for client in clients)
         in_complete += sum(client.has_asked and client.file_id is None for client in clients)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 def child_pids() -> list[int]:

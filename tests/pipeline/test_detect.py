@@ -190,17 +190,17 @@ def test_a_file_that_the_detector_does_not_survive_is_quarantined(
 
 
 @pytest.mark.parametrize(
-    ("line", "reason"),
+    ("line", "seconds", "reason"),
     [
-        ("os.kill(os.getpid(), 9)", "the detector failed: the process ended with SIGKILL"),
-        ("time.sleep(600)", "the detector failed: it was not done after 0.5 s"),
+        ("os.kill(os.getpid(), 9)", 60.0, "the detector failed: the process ended with SIGKILL"),
+        ("time.sleep(600)", 0.5, "the detector failed: it was not done after 0.5 s"),
     ],
     ids=["killed", "hangs"],
 )
 def test_what_need_not_be_the_files_fault_lets_it_wait(
-    own: Bench, monkeypatch: pytest.MonkeyPatch, line: str, reason: str
+    own: Bench, monkeypatch: pytest.MonkeyPatch, line: str, seconds: float, reason: str
 ) -> None:
-    own.replace_job(monkeypatch, line, replace(LIMITS, seconds=0.5))
+    own.replace_job(monkeypatch, line, replace(LIMITS, seconds=seconds))
     with pytest.raises(TryLater, match=reason) as raised:
         own.result(own.record(PNG, "image/png"))
     assert raised.value.delay is None

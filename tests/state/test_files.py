@@ -18,7 +18,7 @@ from tusd_py.core.errors import UploadError
 from tusd_py.service.threads import Threads
 from tusd_py.state.files import FilesState
 
-SOON = 1.0
+SOON = 10.0
 """Seconds within which a holder that lets go is replaced."""
 
 OTHER_PROCESS = """
