@@ -90,8 +90,7 @@ class ClamAV:
 
     def stop(self) -> None:
         if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.kill()
+            self._process.kill()  # also where it is paused, without another word
             self._process.wait(DEADLINE)
 
     def restart(self) -> None:
@@ -112,6 +111,15 @@ class ClamAV:
     def resume(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    def has_client(self) -> bool:
+        """Whether a connection to it is open, also one that it has not taken yet (proc(5))."""
+        local = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+        tcp = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        sockets = [fields for fields in local if fields[-1] == self.unix.removeprefix("unix:")]  # one of which listens
+        return len(sockets) > 1 or any(
+            fields[1].endswith(f":{self._port:04X}") and fields[3] == "01" for fields in tcp[1:]
+        )
 
     def output(self) -> str:
         return (self._folder / "output.log").read_text(errors="replace")

@@ -21,6 +21,14 @@ def child_pids() -> list[int]:
     return found
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended, be it reaped or not."""
+    try:
+        return not Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def parent_of(path: Path) -> int:
     return int((path / "stat").read_text().rpartition(")")[2].split()[1])
 

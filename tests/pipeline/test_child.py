@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.processes import child_pids, wait_until
+from tests.pipeline.processes import child_pids, has_ended, wait_until
 from tusd_py.pipeline import TryLater
 from tusd_py.pipeline.child import Child, ChildFailed, Limits
 from tusd_py.service.threads import Threads
@@ -153,7 +153,7 @@ def test_a_child_that_died_in_between_is_replaced(child: ChildMaker, runner: asy
     asked = child("return {'pid': os.getpid()}, b''")
     first, _ = runner.run(asked.ask(descriptor))
     os.kill(first["pid"], signal.SIGKILL)
-    wait_until(lambda: not Path(f"/proc/{first['pid']}/cmdline").read_bytes())
+    wait_until(lambda: has_ended(first["pid"]))
     second, _ = runner.run(asked.ask(descriptor))
     assert second["pid"] != first["pid"]
 
@@ -190,7 +190,7 @@ from pathlib import Path
 from tusd_py.pipeline.child import Child, Limits
 from tusd_py.service.threads import Threads
 async def main():
-    child = Child(Path(sys.argv[1]), {"seconds": float(sys.argv[2])}, Limits(2**28, 5, 60.0, 99), Threads("x", 1))
+    child = Child(Path(sys.argv[1]), {"seconds": float(sys.argv[2])}, Limits(2**28, 5, float(sys.argv[3]), 99), Threads("x", 1))
     task = asyncio.create_task(child.ask(os.open(sys.argv[1], os.O_RDONLY)))
     while child._process is None: await asyncio.sleep(0.01)
     print(child._process.pid, flush=True)
@@ -201,11 +201,12 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("seconds", [0, 600], ids=["idle", "busy"])
-def test_a_child_does_not_outlive_a_server_that_is_killed(tmp_path: Path, seconds: int) -> None:
+@pytest.mark.parametrize(("seconds", "limit"), [(0, 60.0), (600, 1.0)], ids=["idle", "busy"])
+def test_a_child_does_not_outlive_a_server_that_is_killed(tmp_path: Path, seconds: int, limit: float) -> None:
+    """One that works ends when its time is over."""
     job = tmp_path / "job.py"
     job.write_text("import time\ndef job(descriptor, seconds):\n    time.sleep(seconds)\n    return {}, b''\n")
-    command = [sys.executable, "-c", PARENT, str(job), str(seconds)]
+    command = [sys.executable, "-c", PARENT, str(job), str(seconds), str(limit)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.clamav import MIB, ClamAV
-from tests.running import DEADLINE
+from tests.running import DEADLINE, eventually
 from tusd_py.pipeline.clamd import Clamd, Unreachable, parse_address
 from tusd_py.pipeline.probes import EICAR
 from tusd_py.pipeline.verdicts import CLEAN, LARGEST_SCANNED, Finding, NoVerdict, Verdict, unscannable
@@ -250,7 +250,7 @@ def test_a_clamd_that_dies_over_a_file_has_given_no_verdict(
 
     async def scan_and_kill() -> None:
         scan = asyncio.create_task(clamd.scan(str(path)))
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(eventually, own.has_client)
         own.stop()
         await scan
 

@@ -12,7 +12,7 @@ import magic
 import pytest
 
 from tests.pipeline.corpus import SCRIPT, Sample, corpus, encoded, picture, program
-from tests.pipeline.processes import child_pids, open_files, wait_until
+from tests.pipeline.processes import child_pids, has_ended, open_files, wait_until
 from tusd_py.core.chunks import DEFAULT_TYPES
 from tusd_py.core.headers import media_type
 from tusd_py.core.records import FileRecord, Status
@@ -166,7 +166,7 @@ def test_a_detector_that_was_killed_is_started_again(own: Bench) -> None:
     own.result(record)
     (pid,) = own.children()
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not Path(f"/proc/{pid}/cmdline").read_bytes())
+    wait_until(lambda: has_ended(pid))
     assert own.result(record).detected_type == "image/png"
     assert own.children() != [pid]
 
