@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         names = {*requirements_of(item), item.name, item.name.partition("[")[0]}
         for key in names & known.keys():
-            item.add_marker(pytest.mark.xfail(reason=known[key], strict=True))
+            item.add_marker(pytest.mark.xfail(reason=known[key].reason, strict=known[key].always))
         matched |= names
     if stale := known.keys() - matched:
         everything = not config.getoption("markexpr") and not config.getoption("keyword")
@@ -131,7 +131,7 @@ def max_size(server: Server) -> int:
     return server.max_size
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def expiry(pytestconfig: pytest.Config) -> float:
     """The seconds that the server keeps an unfinished upload."""
     seconds: float | None = pytestconfig.getoption("expiry", None)
@@ -163,7 +163,15 @@ def process(pytestconfig: pytest.Config, fields: Fields) -> Iterator[Process]:
         process.remove()
 
 
-def _known_failures(config: pytest.Config) -> dict[str, str]:
+@dataclass(frozen=True)
+class KnownFailure:
+    """Why a test fails, and whether it always does."""
+
+    reason: str
+    always: bool
+
+
+def _known_failures(config: pytest.Config) -> dict[str, KnownFailure]:
     path = config.getoption("known_failures", None)
     if path is None:
         return {}
@@ -171,6 +179,9 @@ def _known_failures(config: pytest.Config) -> dict[str, str]:
         known = tomllib.loads(Path(path).read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise pytest.UsageError(f"--known-failures: {error}") from error
-    if not all(isinstance(reason, str) and reason for reason in known.values()):
+    sometimes = known.pop("sometimes", {})
+    if not all(isinstance(reason, str) and reason for reason in [*known.values(), *sometimes.values()]):
         raise pytest.UsageError(f'{path}: a line is "id" = "the reason"')
-    return known
+    return {key: KnownFailure(reason, always=True) for key, reason in known.items()} | {
+        key: KnownFailure(reason, always=False) for key, reason in sometimes.items()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import statistics
 import time
 from base64 import b64encode
 from collections.abc import Callable
@@ -139,6 +140,16 @@ def pattern(size: int, seed: int = 0) -> bytes:
     """Data in which no block stands at another's place."""
     block = b"".join(hashlib.sha256(b"%d %d" % (seed, number)).digest() for number in range(128))
     return b"".join(b"%016d" % number + block[16:] for number in range(size // 4096 + 1))[:size]
+
+
+def usual_time(act: Callable[[], object], until: Callable[[], bool]) -> float:
+    """The median of the seconds that something takes which is done again and again."""
+    times: list[float] = []
+    while not times or not until():
+        start = time.monotonic()
+        act()
+        times.append(time.monotonic() - start)
+    return statistics.median(times)
 
 
 def eventually(condition: Callable[[], bool], within: float = PATIENCE) -> bool:

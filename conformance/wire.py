@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from urllib.parse import SplitResult, urlsplit
 
-PATIENCE = 10.0
+PATIENCE = 20.0
 """Seconds that a single wait for the server may take."""
 
 PIECE = 64 * 1024
@@ -131,7 +131,7 @@ class Connection:
         """Read one head and return its status, for whoever waits for 100 Continue."""
         return self._head()[0]
 
-    def is_asked_to_continue(self, within: float = 1) -> bool:
+    def is_asked_to_continue(self, within: float = 3) -> bool:
         """Whether the server sends 100 Continue in this time, which it does when it begins to read the body."""
         readable, _, _ = select.select([self._socket], [], [], within)
         return bool(readable) and self.interim() == 100

@@ -20,8 +20,8 @@ PEERS = "conformance/peers"
 SERVERS = {
     "ours with limits": (
         "http://127.0.0.1:{port}/files/",
-        OURS + " -max-size 50000000 -expire-after 5s -network-timeout 2s",
-        ["--expiry", "5", "--idle-timeout", "2"],
+        OURS + " -max-size 50000000 -expire-after 8s -network-timeout 4s",
+        ["--expiry", "8", "--idle-timeout", "4"],
     ),
     "ours": ("http://127.0.0.1:{port}/files/", OURS, []),
     "@tus/server": (

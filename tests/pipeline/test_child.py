@@ -190,7 +190,8 @@ from pathlib import Path
 from tusd_py.pipeline.child import Child, Limits
 from tusd_py.service.threads import Threads
 async def main():
-    child = Child(Path(sys.argv[1]), {"seconds": float(sys.argv[2])}, Limits(2**28, 5, float(sys.argv[3]), 99), Threads("x", 1))
+    limits = Limits(2**28, 5, float(sys.argv[3]), 99)
+    child = Child(Path(sys.argv[1]), {"seconds": float(sys.argv[2])}, limits, Threads("x", 1))
     task = asyncio.create_task(child.ask(os.open(sys.argv[1], os.O_RDONLY)))
     while child._process is None: await asyncio.sleep(0.01)
     print(child._process.pid, flush=True)
