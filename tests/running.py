@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +26,9 @@ CHUNK = TUS | {"Content-Type": "application/offset+octet-stream"}
 
 DEADLINE = 60.0
 """Seconds after which something that a test waits for is taken to have failed, also where others use the machine."""
+
+START_DEADLINE = 60.0
+"""The same for processes that start: on a machine with other work that is what takes longest."""
 
 ServerStarter = Callable[..., "Server"]
 
@@ -133,6 +136,10 @@ class Server:
         assert match is not None
         return int(match[1]) * 1024
 
+    def workers(self) -> list[int]:
+        """The processes that serve for this one, with `-workers`."""
+        return [pid for pid, (parent, _) in processes().items() if parent == self.pid]
+
     def terminate(self) -> int:
         """SIGTERM; the exit status."""
         self.process.send_signal(signal.SIGTERM)
@@ -169,7 +176,7 @@ def start_server(
     server = Server(process, log, upload_dir)
     if wait:
         try:
-            server.url = eventually(lambda: _ready(server))[1]
+            server.url = eventually(lambda: _ready(server), START_DEADLINE)[1]
         except AssertionError:
             server.close()
             raise
@@ -179,6 +186,16 @@ def start_server(
 def _ready(server: Server) -> re.Match[str] | None:
     assert server.process.poll() is None, server.output()
     return re.search(r"You can now upload files to: (https?://[^/]+/[^\s\"]*)", server.output())
+
+
+def processes() -> dict[int, tuple[int, str]]:
+    """The parent of each process of the machine, and the state that it is in (`Z`: it has ended)."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            found[int(path.parent.name)] = (int(parent), state)
+    return found
 
 
 def trusting_anybody() -> ssl.SSLContext:

@@ -30,6 +30,7 @@ from tusd_py.service.metrics import Metrics
 from tusd_py.service.threads import Threads
 from tusd_py.service.unfinished import Unfinished
 from tusd_py.service.uploads import Uploads
+from tusd_py.state.board import Board
 from tusd_py.state.files import FilesState
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.filesystem import Durability, FilesystemStore
@@ -99,6 +100,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     metrics_path: str | None = None,
     health_path: str | None = None,
     show_greeting: bool | None = None,
+    board: Board | None = None,
     **more: Unpack[MoreKeywords],
 ) -> Starlette:
     """Make the application that serves uploads at `base_path`.
@@ -106,8 +108,8 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     Each keyword is the command-line flag of its name; sizes are in bytes, times in seconds, and 0 means no limit. The
     last three belong to a server of its own and are off by default: leave them off in an application that is mounted
     in another, and join `tusd_py.lifespan` to the lifespan of the outer one, else background work starts with the
-    first request. `HookKeywords` and `PipelineKeywords` are the flags about hooks, and about
-    what happens to finished files.
+    first request. `board` is what the processes of one server share. `HookKeywords` and `PipelineKeywords` are the
+    flags about hooks, and about what happens to finished files.
 
     An empty `api_path` switches the JSON API off. `allowed_types` are media types; without them chunk uploads are held
     to a list of their own, and tus uploads to none. `trusted_proxies` are networks such as `10.0.0.0/8`.
@@ -138,7 +140,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     api_path = _path_of_tree(api_path).rstrip("/") if api_path else ""
     has_downloads = downloads != "off" and not disable_download
     tus_types = _media_types(allowed_types or ())
-    metrics = Metrics()
+    metrics = Metrics(board)
     near_directories = [place for place in (directory, state_directory) if is_local(place)]
     file_threads = Threads("file", FILE_THREADS, near_directories)
     body_threads = Threads("body", BODY_THREADS, near_directories)
@@ -181,7 +183,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     )
     files, finishing, hooks, pipeline = finished.files, finished.finishing, finished.hooks, finished.pipeline
     threads = (file_threads, body_threads, copy_threads)
-    unfinished, draining = Unfinished(max_unfinished), Draining()
+    unfinished, draining = Unfinished(max_unfinished, board), Draining()
     uploads = Uploads(store, state, metrics, limits, unfinished, finishing, hooks, draining, *threads)
     chunked = compose_chunked_uploads(
         store,
@@ -271,7 +273,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     )
     routes: list[BaseRoute] = []
     if metrics_path:
-        routes.append(Route(metrics_path, metrics_page(metrics), methods=["GET"]))
+        routes.append(Route(metrics_path, metrics_page(partial(file_threads, metrics.exposition)), methods=["GET"]))
     if health_path:
         routes.append(
             Route(

@@ -43,6 +43,7 @@ _FATAL: tuple[tuple[Callable[[Flags], object], str], ...] = (
         ),
         "-hooks-grpc-secure needs -hooks-grpc-server-tls-certificate",
     ),
+    (lambda flags: flags["workers"] < 0, "-workers must be 0 (one for each core) or more"),
     (lambda flags: not flags["base_path"].startswith("/"), "-base-path must start with a slash"),
     (lambda flags: not flags["metrics_path"].startswith("/"), "-metrics-path must start with a slash"),
 )

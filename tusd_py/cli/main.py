@@ -1,77 +1,25 @@
-"""`tusd-py`: read the flags, build the application, serve it."""
+"""`tusd-py`: read the flags, and run what they ask for."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import re
-import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from starlette.applications import Starlette
-
-from tusd_py.app import create_app
-from tusd_py.cli import configuration
-from tusd_py.cli.combinations import has_tls, refusals, warnings
 from tusd_py.cli.file_commands import COMMANDS, Refused, run_file_command
 from tusd_py.cli.flags import FlagError, HelpWanted, parse_flags, usage
-from tusd_py.cli.logs import configure_logging
 from tusd_py.cli.operator import Operator
+from tusd_py.cli.serving import Fatal, run_server, run_worker
 from tusd_py.cli.table import FLAGS
 from tusd_py.core.errors import UploadError
-from tusd_py.pipeline.scan import UnsafeScanner
-from tusd_py.server.listening import CannotListen, address_of, listen_on_path, listen_on_port, take_inherited_socket
-from tusd_py.server.serving import Timeouts, raise_descriptor_limit, serve
-from tusd_py.server.tls import Certificates, UnusableCertificate
-from tusd_py.store.directories import UnusableDirectory
-from tusd_py.store.keys import UnusableKeys
+from tusd_py.server.worker import take_assignment
 from tusd_py.version import __version__
-
-HEALTH_PATH = "/health"
-
-_APP_FLAGS = (
-    *("upload_dir", "base_path", "state_dir", "max_size", "expire_after", "durability", "compat"),
-    *("disable_download", "disable_termination", "disable_concatenation", "min_free_space", "max_unfinished"),
-    *("dir_perms", "file_perms", "behind_proxy", "relative_location"),
-    *("disable_cors", "cors_allow_origin", "cors_allow_credentials"),
-    *("cors_allow_methods", "cors_allow_headers", "cors_max_age", "cors_expose_headers"),
-    *("network_timeout", "acquire_lock_timeout", "show_greeting"),
-    *("api_path", "api_key_file", "chunk_size", "chunk_max_size", "chunk_expire_after", "downloads"),
-    *("signing_key_file", "signed_url_ttl", "signed_url_max_ttl", "accel_redirect", "pipeline_concurrency"),
-)
-"""The flags that are keywords of `create_app`."""
-
-_PIPELINE_FLAGS = (
-    *("detect", "clamd", "scan_max_size", "scan_trust_limits", "scan_unscannable", "infected"),
-    *(
-        "post_finish_after_scan",
-        "thumbnails",
-        "webhook_url",
-        "webhook_secret_file",
-        "webhook_public_only",
-        "public_url",
-    ),
-)
-
-_HOOK_FLAGS = (
-    *("hooks_enabled_events", "progress_hooks_interval", "hooks_dir", "hooks_timeout", "hooks_python"),
-    *("hooks_http", "hooks_http_forward_headers", "hooks_http_retry", "hooks_http_backoff", "hooks_http_timeout"),
-    *("hooks_http_size_limit", "hooks_http_skip_verify", "hooks_http_secret_file", "hooks_forget_headers"),
-    *("hooks_grpc", "hooks_grpc_retry", "hooks_grpc_backoff", "hooks_grpc_secure", "hooks_grpc_forward_headers"),
-    *("hooks_grpc_server_tls_certificate", "hooks_grpc_client_tls_certificate", "hooks_grpc_client_tls_key"),
-)
-
-
-class Fatal(Exception):
-    """The server cannot start; the text says why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server; the exit status is tusd's: 0 after a stop, 1 if it cannot run, 2 for a bad command line."""
+    assignment = take_assignment(os.environ)
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words[:2] if words and words[0] in COMMANDS else []
     try:
@@ -82,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FlagError as error:
         print(f"{error}\n{usage('tusd-py')}", file=sys.stderr)
         return 2
-    if command_line.ignored:
+    if command_line.ignored and assignment is None:
         print(f"ignored: {' '.join(command_line.ignored)}", file=sys.stderr)
     flags = {name.replace("-", "_"): value for name, value in command_line.values.items()}
     if flags["network_timeout"] <= 0:
@@ -94,11 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if command:
             return _run_file_command(command, flags, operator)
-        _serve(flags, operator)
+        if assignment is not None:
+            return run_worker(flags, assignment)
+        return run_server(flags, operator, command=[sys.executable, *sys.orig_argv[1:]])
     except Fatal as error:
         operator.complain(str(error))
         return 1
-    return 0
 
 
 def _run_file_command(command: Sequence[str], flags: Mapping[str, Any], operator: Operator) -> int:
@@ -109,95 +58,3 @@ def _run_file_command(command: Sequence[str], flags: Mapping[str, Any], operator
     except (Refused, UploadError) as error:
         raise Fatal(f"tusd-py {command[0]} {command[1]}: {error}") from error
     return 0
-
-
-def _serve(flags: Mapping[str, Any], operator: Operator) -> None:
-    for text in refusals(flags):
-        raise Fatal(text)
-    for text in warnings(flags):
-        operator.warn(text)
-    configure_logging(is_json=flags["log_format"] == "json", is_verbose=flags["verbose"])
-    raise_descriptor_limit()
-    certificates = _certificates(flags)
-    metrics_path = flags["metrics_path"] if flags["expose_metrics"] else None
-    app = _build(flags, metrics_path)
-    try:
-        asyncio.run(app.state.prove())
-    except UnsafeScanner as error:
-        raise Fatal(str(error)) from error
-    for line in configuration.storage_and_hooks(flags, app.state.extensions):
-        operator.announce(line)
-    with _listening(flags) as (listener, place):
-        is_path = listener.family == socket.AF_UNIX
-        operator.announce(f"Using {place} as {'socket' if is_path else 'address'} to listen.")
-        for line in configuration.paths(flags):
-            operator.announce(line)
-
-        def announce() -> None:
-            if not is_path:
-                url = f"{'https' if certificates else 'http'}://{address_of(listener)}{flags['base_path']}"
-                operator.announce(f"You can now upload files to: {url}")
-
-        serve(
-            app,
-            listener,
-            certificates=certificates,
-            timeouts=Timeouts(flags["network_timeout"], shutdown=max(0.0, flags["shutdown_timeout"])),
-            header_bytes=flags["max_header_bytes"],
-            announce=announce,
-            drain=app.state.tusd_py.drain,
-            watch_connections=app.state.metrics.connections_open.set_function,
-            say=operator.say,
-        )
-
-
-def _certificates(flags: Mapping[str, Any]) -> Certificates | None:
-    if not has_tls(flags):
-        return None
-    try:
-        return Certificates(flags["tls_certificate"], flags["tls_key"], flags["tls_mode"])
-    except UnusableCertificate as error:
-        raise Fatal(str(error)) from error
-
-
-@contextmanager
-def _listening(flags: Mapping[str, Any]) -> Iterator[tuple[socket.socket, str]]:
-    """The socket to serve on and its name: systemd's, else a UNIX socket or a port, as the flags name it."""
-    path = ""
-    try:
-        listener = take_inherited_socket(os.environ)
-        if listener is not None:
-            place = address_of(listener)
-        elif path := flags["unix_sock"]:
-            listener, place = listen_on_path(path), path
-        else:
-            listener, place = listen_on_port(flags["host"], flags["port"]), f"{flags['host']}:{flags['port']}"
-    except CannotListen as error:
-        raise Fatal(str(error)) from error
-    try:
-        with listener:
-            yield listener, place
-    finally:
-        if path:  # a UNIX socket goes with its server, as in Go
-            Path(path).unlink(missing_ok=True)
-
-
-def _build(flags: Mapping[str, Any], metrics_path: str | None) -> Starlette:
-    keywords = {name: flags[name] for name in (*_APP_FLAGS, *_PIPELINE_FLAGS, *_HOOK_FLAGS)}
-    types = flags["allowed_types"]
-    if flags["hooks_python"]:
-        sys.path.insert(0, os.getcwd())  # where a module is looked for by `python -m`, and not by a command
-    try:
-        return create_app(
-            **keywords,
-            allowed_types=None if types is None else types.split(","),
-            trusted_proxies=[network.strip() for network in flags["trusted_proxies"].split(",") if network.strip()],
-            metrics_path=metrics_path,
-            health_path=HEALTH_PATH,
-        )
-    except (UnusableDirectory, UnusableKeys) as error:
-        raise Fatal(str(error)) from error
-    except ValueError as error:
-        raise Fatal(f"a flag has a value that makes no sense: {error}") from error
-    except re.error as error:
-        raise Fatal(f"-cors-allow-origin is not a regular expression: {error}") from error

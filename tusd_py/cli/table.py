@@ -131,6 +131,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
 """tusd's flags, with its types and defaults."""
 
 OUR_GROUPS: dict[str, tuple[Flag, ...]] = {
+    "Processes": (Flag("workers", INTEGER, 1, "Processes that serve; 0 means one for each core"),),
     "Proxies": (
         Flag("trusted-proxies", TEXT, "", "Respect proxy headers only of peers in these networks (CIDR), with commas"),
         Flag("relative-location", TRUTH, False, "Send paths without scheme and host as addresses of uploads"),

@@ -13,9 +13,8 @@ from tusd_py.core.hook_json import decode_answer, encode_call
 from tusd_py.hooks.running import converse
 
 _LONGEST_OUTPUT = 1024 * 1024
-
-_OURS = "TUSD_PY_"
-"""What variables begin with that set our flags; they are nobody's business, and would set those of a `tusd-py` too."""
+_OURS = ("TUSD_PY_", "PROMETHEUS_MULTIPROC_DIR")
+"""What variables of ours begin with: flags, which are nobody's business, and what others take to be theirs."""
 
 
 class ProgramsBackend:

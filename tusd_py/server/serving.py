@@ -20,6 +20,7 @@ import uvicorn
 from tusd_py.server.heads import ConnectionLimits
 from tusd_py.server.protocol import protocol_class
 from tusd_py.server.tls import Certificates
+from tusd_py.server.worker import LATE, READY, Supervision
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -43,12 +44,13 @@ def serve(
     drain: Callable[[], None],
     watch_connections: Callable[[Callable[[], float]], None],
     say: Callable[[str], None],
+    supervision: Supervision | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; then let requests end within the shutdown time-out, as tusd does.
 
     With `certificates` it is served over TLS, and SIGHUP has them read again; without, SIGHUP ends the process as ever.
     `announce` is called when requests are taken, `drain` (in a signal handler) when the stop is asked for, and `say`
-    with what the operator should read.
+    with what the operator should read. A worker has its orders from its supervisor instead.
     """
     config = uvicorn.Config(
         app,
@@ -63,13 +65,20 @@ def serve(
         timeout_keep_alive=max(1, int(timeouts.network)),
         timeout_graceful_shutdown=timeouts.shutdown,  # type: ignore[arg-type] # a float is as good
     )
-    server = _Server(config, certificates, announce, drain, say)
+    server = _Server(config, certificates, announce, drain, say, supervision)
     watch_connections(lambda: len(server.server_state.connections))
     server.run(sockets=[listener])
-    if server.has_timed_out:
-        print("Shutdown timeout exceeded. Exiting immediately!", file=sys.stderr, flush=True)
-    else:
+    if supervision is None:
+        say_goodbye(is_in_time=not server.has_timed_out, say=say)
+    elif server.has_timed_out:
+        supervision.say(LATE)
+
+
+def say_goodbye(*, is_in_time: bool, say: Callable[[str], None]) -> None:
+    if is_in_time:
         say("Shutdown completed. Goodbye!")
+    else:
+        print("Shutdown timeout exceeded. Exiting immediately!", file=sys.stderr, flush=True)
 
 
 def raise_descriptor_limit() -> None:
@@ -100,21 +109,32 @@ class _Server(uvicorn.Server):
         announce: Callable[[], None],
         drain: Callable[[], None],
         say: Callable[[str], None],
+        supervision: Supervision | None,
     ) -> None:
         super().__init__(config)
         self._certificates = certificates
         self._announce = announce
         self._drain = drain
         self._say = say
+        self._supervision = supervision
         self.has_timed_out = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            if self._certificates is not None:
-                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._certificates.reload)
+            if self._supervision is not None:
+                self._supervision.listen(self._step_back, self._reload)
+            elif self._certificates is not None:
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
             _calm_collector()
             self._announce()
+            if self._supervision is not None:
+                self._supervision.say(READY)
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._supervision is not None:
+            self._supervision.report_connections(len(self.server_state.connections))
+        return await super().on_tick(counter)
 
     async def _wait_tasks_to_complete(self) -> None:
         """Cancelled when the time-out is over, and that only; soon after, the tasks are cancelled, too."""
@@ -135,11 +155,27 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 -- of uvicorn's shape
+        if self._supervision is not None:
+            self._step_back()  # that the supervisor has been told, too, is no reason for haste
+            return
         if self.should_exit:
             try:
                 self._say("Received second interrupt signal. Exiting immediately!")
             finally:
                 os._exit(1)
+        self._stop()
+        self._say("Received interrupt signal. Shutting down tusd...")
+
+    def _stop(self) -> None:
         self.should_exit = True
         self._drain()
-        self._say("Received interrupt signal. Shutting down tusd...")
+
+    def _step_back(self) -> None:
+        """Stop, but leave new connections to the other workers from now on."""
+        for server in getattr(self, "servers", ()):
+            server.close()
+        self._stop()
+
+    def _reload(self) -> None:
+        if self._certificates is not None:
+            self._certificates.reload()

@@ -68,7 +68,8 @@ class Sweeper:
             unfinished = await self._discarding.count_unfinished(expire=is_removing)
             if self._look_at_uploads:
                 unfinished += await self._count_unfinished_uploads(is_removing=is_removing)
-                self._unfinished.recount(unfinished)
+                if self._unfinished.is_to_recount:
+                    self._unfinished.recount(unfinished)
 
     async def _count_unfinished_uploads(self, *, is_removing: bool) -> int:
         unfinished = 0

@@ -15,6 +15,8 @@ from prometheus_client import (
 )
 
 from tusd_py.core.hook_events import Event
+from tusd_py.service.shared_metrics import CONNECTIONS_OPEN, share_values, shared_registry
+from tusd_py.state.board import Board
 
 METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
 _WITHOUT_SUFFIX = ("bytes_received", "uploads_created", "uploads_finished", "uploads_terminated")
@@ -23,11 +25,16 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """One registry for each server; counters are safe to use from any thread."""
+    """One registry for each server, of all its processes if they share a `board`; safe to use from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, board: Board | None = None) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._board = board
+        self._queues: dict[str, Callable[[], float]] = {}
+        if board is not None:
+            share_values(board)
         self._registry = CollectorRegistry()
+        self._exposed = self._registry if board is None else shared_registry(board)
         self._requests = Counter("tusd_requests_total", "Requests by method.", ["method"], registry=self._registry)
         self._errors = Counter(
             "tusd_errors_total", "Errors by status and code.", ["status", "code"], registry=self._registry
@@ -69,10 +76,16 @@ class Metrics:
             registry=self._registry,
         )
         self.files_pending = Gauge(
-            "tusd_py_pipeline_pending", "Finished files that are not settled.", registry=self._registry
+            "tusd_py_pipeline_pending",
+            "Finished files that are not settled.",
+            registry=self._registry,
+            multiprocess_mode="mostrecent",
         )
         self.oldest_pending = Gauge(
-            "tusd_py_pipeline_oldest_seconds", "Age of the oldest file that is not settled.", registry=self._registry
+            "tusd_py_pipeline_oldest_seconds",
+            "Age of the oldest file that is not settled.",
+            registry=self._registry,
+            multiprocess_mode="mostrecent",
         )
         self._deliveries = Counter(
             "tusd_py_delivery_attempts_total",
@@ -81,15 +94,25 @@ class Metrics:
             registry=self._registry,
         )
         self._deliveries_queued = Gauge(
-            "tusd_py_delivery_queued", "Events that are not delivered yet.", ["kind"], registry=self._registry
+            "tusd_py_delivery_queued",
+            "Events that are not delivered yet.",
+            ["kind"],
+            registry=self._registry,
+            multiprocess_mode="mostrecent",
         )
-        self.connections_open = Gauge("tusd_connections_open", "Open connections.", registry=self._registry)
-        ProcessCollector(registry=self._registry)
+        if board is None:
+            self._connections = Gauge("tusd_connections_open", CONNECTIONS_OPEN, registry=self._registry)
+            ProcessCollector(registry=self._registry)
         for method in METHODS:
             self._requests.labels(method)
         for event in Event:
             self._hooks.labels(event.value)
             self._hook_errors.labels(event.value)
+
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        """Where nobody else counts them."""
+        if self._board is None:
+            self._connections.set_function(count)
 
     def count_request(self, method: str) -> None:
         if method in METHODS:
@@ -109,14 +132,16 @@ class Metrics:
 
     def watch_deliveries(self, kind: str, queued: Callable[[], float]) -> None:
         """Show how many events of a kind, of hooks or of the webhook, there are to deliver."""
-        self._deliveries_queued.labels(kind).set_function(queued)
+        self._queues[kind] = queued
 
     def observe_step(self, step: str, outcome: str, seconds: float) -> None:
         self._steps.labels(step, outcome).observe(seconds)
 
     def exposition(self) -> bytes:
         """The metrics as text; four of tusd's counters lack the suffix that the library gives to every counter."""
-        text = generate_latest(self._registry)
+        for kind, queued in self._queues.items():
+            self._deliveries_queued.labels(kind).set(queued())
+        text = generate_latest(self._exposed)
         for name in _WITHOUT_SUFFIX:
             text = text.replace(f"tusd_{name}_total".encode(), f"tusd_{name}".encode())
         return text

@@ -45,7 +45,7 @@ class Messages:
     def broadcast(self, text: str) -> None:
         if self._socket is not None:
             for name in os.listdir(self._folder):
-                if name != self._name:
+                if name != self._name and not name.startswith("."):
                     self.send(name, text)
 
     def send(self, name: str, text: str) -> None:

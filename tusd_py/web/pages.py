@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from tusd_py.core.errors import UploadError
-from tusd_py.service.metrics import CONTENT_TYPE, Metrics
+from tusd_py.service.metrics import CONTENT_TYPE
 
 
 class Greeting:
@@ -31,9 +31,9 @@ class Greeting:
         await response(scope, receive, send)
 
 
-def metrics_page(metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:
+def metrics_page(exposition: Callable[[], Awaitable[bytes]]) -> Callable[[Request], Awaitable[Response]]:
     async def page(_request: Request) -> Response:
-        return Response(metrics.exposition(), headers={"content-type": CONTENT_TYPE})
+        return Response(await exposition(), headers={"content-type": CONTENT_TYPE})
 
     return page
 
