@@ -6,6 +6,8 @@ import json
 import re
 from dataclasses import dataclass
 
+from tests.cli.test_metrics import values
+from tests.hooks.receivers import Reply, receiver
 from tests.running import TUS, Server, ServerStarter, eventually, has_size, read_all
 from tests.web.test_core import patch_head
 
@@ -100,6 +102,37 @@ def test_a_request_that_another_one_replaces_is_logged(server: Server) -> None:
         assert b"ERR_UPLOAD_INTERRUPTED" in read_all(connection)
     assert the(server, "UploadInterrupted").attributes["method"] == "PATCH"
     assert the(server, "BodyReadError").attributes["error"].startswith("ERR_UPLOAD_INTERRUPTED: ")
+
+
+def test_calls_of_hooks_are_logged_with_their_type_and_id_and_counted(start: ServerStarter) -> None:
+    stop = Reply(body=b'{"StopUpload":true}')
+    with receiver(Reply(), Reply(404), stop) as hooks:
+        events = ("-hooks-enabled-events", "pre-create,pre-terminate,post-receive")
+        server = start("-hooks-http", hooks.url, *events, "-progress-hooks-interval", "50ms")
+        url = server.create(100)
+        upload_id = url.rpartition("/")[2]
+        assert server.request("DELETE", url, TUS).status == 500
+        with server.connection() as connection:
+            connection.sendall(patch_head(url, 0, 100) + b"hello")
+            assert b"ERR_UPLOAD_STOPPED" in read_all(connection)
+    lines = [line for line in lines_of(server) if line.event.startswith("Hook")]
+    failure = "unexpected response code from hook endpoint (404): {}"
+    of_request = ("method", "path", "requestId")
+    said = [{name: text for name, text in line.attributes.items() if name not in of_request} for line in lines]
+    assert [(line.level, line.event, about) for line, about in zip(lines, said, strict=True)] == [
+        ("DEBUG", "HookInvocationStart", {"type": "pre-create", "id": ""}),
+        ("DEBUG", "HookInvocationFinish", {"type": "pre-create", "id": ""}),
+        ("DEBUG", "HookInvocationStart", {"type": "pre-terminate", "id": upload_id}),
+        ("ERROR", "HookInvocationError", {"type": "pre-terminate", "id": upload_id, "error": failure}),
+        ("DEBUG", "HookInvocationStart", {"type": "post-receive", "id": upload_id}),
+        ("DEBUG", "HookInvocationFinish", {"type": "post-receive", "id": upload_id}),
+        ("INFO", "HookStopUpload", {"id": upload_id}),
+    ]
+    calls, failures = values(server, "tusd_hook_invocations_total"), values(server, "tusd_hook_errors_total")
+    assert {kind for kind, count in calls.items() if count} == {
+        f'hooktype="{kind}"' for kind in ("pre-create", "pre-terminate", "post-receive")
+    }
+    assert {kind: count for kind, count in failures.items() if count} == {'hooktype="pre-terminate"': 1}
 
 
 def test_what_an_error_is_about_never_hides_its_status(server: Server) -> None:

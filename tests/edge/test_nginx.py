@@ -136,14 +136,20 @@ def test_a_link_of_the_old_key_is_good_and_so_is_one_with_its_parameters_the_oth
 
 
 def test_no_cache_keeps_a_file_longer_than_its_link(edge: Edge) -> None:
-    private, _, age = edge.server.request("GET", link(seconds=60)).headers["cache-control"].partition(", max-age=")
+    private, _, age = edge.server.request("GET", link(seconds=3600)).headers["cache-control"].partition(", max-age=")
     assert private == "private"
-    assert 50 < int(age) <= 60
+    assert 3500 < int(age) <= 3600
 
 
 def test_a_link_ends_when_it_expires(edge: Edge) -> None:
-    short = link(seconds=2)
-    assert edge.server.request("GET", short).status == 200
+    short = ""
+
+    def is_good() -> bool:
+        nonlocal short
+        short = link(seconds=2)
+        return edge.server.request("GET", short).status == 200
+
+    eventually(is_good)  # on a slow machine it may have ended before it is asked for
     eventually(lambda: edge.server.request("GET", short).status == 403)
 
 

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -177,10 +176,8 @@ def test_nothing_is_left_of_a_child_that_is_not_waited_for(
         await task
 
     asked = child("time.sleep(600)")
-    began = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         runner.run(cancel())
-    assert time.monotonic() - began < 20
     assert not child_pids()
 
 

@@ -119,7 +119,8 @@ def test_plain_http_on_the_port_of_tls_is_dropped_and_the_server_goes_on(secure:
     assert secure.request("OPTIONS").status == 200
 
 
-def test_a_stop_does_not_wait_for_idle_connections(changing: Server) -> None:
+def test_a_stop_does_not_wait_for_idle_connections(start: ServerStarter, files: Files) -> None:
+    changing = start(*files.flags, "-shutdown-timeout", "1h")
     with (
         socket.create_connection(("127.0.0.1", changing.port)),  # which has not said anything yet
         changing.connection() as connection,

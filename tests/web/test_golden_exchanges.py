@@ -266,8 +266,8 @@ def test_a_body_that_stalls_ends_with_the_network_time_out(start: ServerStarter)
     server = start("-network-timeout", "300ms")
     url = server.create(100)
     with server.connection() as connection:
-        connection.sendall(patch_head(url, 0, 100) + b"0123456789")
         began = time.monotonic()
+        connection.sendall(patch_head(url, 0, 100) + b"0123456789")
         head, _, body = read_all(connection).partition(b"\r\n\r\n")
     assert 0.3 <= time.monotonic() - began < DEADLINE / 2
     assert head.startswith(b"HTTP/1.1 500 ")
