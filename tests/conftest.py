@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.redis_server import RedisServer, running_redis
 from tests.running import Server, ServerStarter, start_server
 
 
@@ -47,6 +48,13 @@ def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerSta
     """As `start`, for servers that all tests of a module use; give each an upload directory of its own."""
     with starting_in(tmp_path_factory.mktemp("shared")) as starter:
         yield starter
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """A Redis that tests share; who does it harm starts one of its own, by `running_redis`."""
+    with running_redis() as server:
+        yield server
 
 
 @pytest.fixture

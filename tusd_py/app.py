@@ -7,7 +7,6 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Literal, Unpack, get_args
 
@@ -31,7 +30,7 @@ from tusd_py.service.threads import Threads
 from tusd_py.service.unfinished import Unfinished
 from tusd_py.service.uploads import Uploads
 from tusd_py.state.board import Board
-from tusd_py.state.files import FilesState
+from tusd_py.state.configured import configured_state
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.filesystem import Durability, FilesystemStore
 from tusd_py.store.keys import load_or_create_signing_keys, read_keys
@@ -62,6 +61,8 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     *,
     base_path: str = "/files/",
     state_dir: str | os.PathLike[str] | None = None,
+    redis_url: str = "",
+    redis_prefix: str = "tusd-py",
     max_size: int = 0,
     expire_after: float = 0.0,
     durability: Durability = "finish",
@@ -111,6 +112,9 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     first request. `board` is what the processes of one server share. `HookKeywords` and `PipelineKeywords` are the
     flags about hooks, and about what happens to finished files.
 
+    With a `redis_url`, hosts that share the directories coordinate through that Redis, by keys that have `redis_prefix`
+    as their hash tag.
+
     An empty `api_path` switches the JSON API off. `allowed_types` are media types; without them chunk uploads are held
     to a list of their own, and tus uploads to none. `trusted_proxies` are networks such as `10.0.0.0/8`.
 
@@ -153,7 +157,10 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         durability=durability,
         min_free_space=min_free_space,
     )
-    state = FilesState(state_directory / "run", file_threads.near)
+    state = configured_state(
+        redis_url, redis_prefix, state_directory / "run", file_threads.near, metrics.count_state_event
+    )
+    metrics.watch_state(lambda: not state.trouble())
     limits = Limits(
         max_size=max(max_size, 0),
         expire_after=max(expire_after, 0.0),
@@ -275,11 +282,13 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     if metrics_path:
         routes.append(Route(metrics_path, metrics_page(partial(file_threads, metrics.exposition)), methods=["GET"]))
     if health_path:
-        routes.append(
-            Route(
-                health_path, health_page(partial(file_threads, store.check_space), pipeline.troubles), methods=["GET"]
-            )
-        )
+
+        async def check() -> None:
+            await file_threads(store.check_space)
+            await state.check()
+
+        page = health_page(check, lambda: pipeline.troubles() | ({"state": state.trouble()} if state.trouble() else {}))
+        routes.append(Route(health_path, page, methods=["GET"]))
     if api_path:
         api_context = replace(context, cors=context.cors.for_api())
         routes.append(TreeRoute(api_path + "/", ApiEndpoint(api.routes, api_keys=api_keys, context=api_context)))

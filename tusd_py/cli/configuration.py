@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tusd_py.cli.combinations import hook_events
+from tusd_py.core.urls import shown_url
 
 _HOOKS = {
     "hooks_dir": "Using '{}' for hooks",
@@ -20,6 +21,8 @@ _HOOKS = {
 def storage_and_hooks(flags: Mapping[str, Any], extensions: str) -> Iterator[str]:
     """`extensions` is what stands in `Tus-Extension`."""
     yield f"Using '{os.path.abspath(flags['upload_dir'])}' as directory storage."
+    if flags["redis_url"]:
+        yield f"Using {shown_url(flags['redis_url'])} to coordinate with other hosts."
     yield f"Using {flags['max_size'] / 1024 / 1024:.2f}MB as maximum size."
     hooks = {name: line for name, line in _HOOKS.items() if flags[name]}
     for name, line in hooks.items():

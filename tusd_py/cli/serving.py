@@ -39,6 +39,7 @@ _APP_FLAGS = (
     *("cors_allow_methods", "cors_allow_headers", "cors_max_age", "cors_expose_headers"),
     *("network_timeout", "acquire_lock_timeout", "show_greeting"),
     *("api_path", "api_key_file", "chunk_size", "chunk_max_size", "chunk_expire_after", "downloads"),
+    *("redis_url", "redis_prefix"),
     *("signing_key_file", "signed_url_ttl", "signed_url_max_ttl", "accel_redirect", "pipeline_concurrency"),
 )
 """The flags that are keywords of `create_app`."""

@@ -175,6 +175,10 @@ OUR_GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("hooks-timeout", DURATION, 60.0, "Longest run of a hook program"),
         Flag("hooks-forget-headers", TEXT, "", "Headers never kept at rest, with commas, as Authorization and Cookie"),
     ),
+    "Several hosts": (
+        Flag("redis-url", TEXT, "", "Redis by which hosts that share the directories coordinate; empty: one host"),
+        Flag("redis-prefix", TEXT, "tusd-py", "What the keys in Redis begin with, the same on all hosts"),
+    ),
     "Storage and limits": (
         Flag("state-dir", TEXT, "", 'Directory for our own files (default ".tusd-py" in the upload directory)'),
         Flag(

@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from tusd_py.core import errors
@@ -24,7 +25,7 @@ from tusd_py.pipeline import TryLater
 from tusd_py.pipeline.thumbnail import Thumbnails
 from tusd_py.service.metrics import Metrics
 from tusd_py.service.settling import Settling
-from tusd_py.state import SETTLED, State
+from tusd_py.state import FORGOTTEN, SETTLED, State
 from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.quarantine import Quarantine
 from tusd_py.store.records import RecordStore
@@ -76,7 +77,9 @@ class Finishing:
         self._attempts: dict[str, int] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._waiting: dict[str, list[asyncio.Event]] = {}
+        self._is_forgotten = asyncio.Event()
         state.listen(SETTLED, self._wake)
+        state.listen(FORGOTTEN, lambda _: self._is_forgotten.set())
 
     # --- giving work, under the upload's hold and before the answer ---
 
@@ -156,8 +159,11 @@ class Finishing:
             for _ in range(self._concurrency):
                 group.create_task(self._work())
             while True:
+                self._is_forgotten.clear()
                 await self._rescan()
-                await asyncio.sleep(RESCAN_INTERVAL)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(RESCAN_INTERVAL):
+                        await self._is_forgotten.wait()
 
     async def _rescan(self) -> None:
         try:

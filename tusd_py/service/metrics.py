@@ -31,6 +31,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._board = board
         self._queues: dict[str, Callable[[], float]] = {}
+        self._is_state_well: Callable[[], bool] = lambda: True
         if board is not None:
             share_values(board)
         self._registry = CollectorRegistry()
@@ -103,6 +104,18 @@ class Metrics:
         if board is None:
             self._connections = Gauge("tusd_connections_open", CONNECTIONS_OPEN, registry=self._registry)
             ProcessCollector(registry=self._registry)
+        self._state_events = Counter(
+            "tusd_py_state_events_total",
+            "What happened to the coordination with other processes.",
+            ["event"],
+            registry=self._registry,
+        )
+        self._state_well = Gauge(
+            "tusd_py_state_well",
+            "Whether processes can coordinate as they should.",
+            registry=self._registry,
+            multiprocess_mode="mostrecent",
+        )
         for method in METHODS:
             self._requests.labels(method)
         for event in Event:
@@ -134,6 +147,12 @@ class Metrics:
         """Show how many events of a kind, of hooks or of the webhook, there are to deliver."""
         self._queues[kind] = queued
 
+    def count_state_event(self, event: str) -> None:
+        self._state_events.labels(event).inc()
+
+    def watch_state(self, is_well: Callable[[], bool]) -> None:
+        self._is_state_well = is_well
+
     def observe_step(self, step: str, outcome: str, seconds: float) -> None:
         self._steps.labels(step, outcome).observe(seconds)
 
@@ -141,6 +160,7 @@ class Metrics:
         """The metrics as text; four of tusd's counters lack the suffix that the library gives to every counter."""
         for kind, queued in self._queues.items():
             self._deliveries_queued.labels(kind).set(queued())
+        self._state_well.set(self._is_state_well())
         text = generate_latest(self._exposed)
         for name in _WITHOUT_SUFFIX:
             text = text.replace(f"tusd_{name}_total".encode(), f"tusd_{name}".encode())

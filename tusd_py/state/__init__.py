@@ -14,6 +14,9 @@ from typing import Protocol
 SETTLED = "settled"
 """The event that a file is settled; its subject is the file id."""
 
+FORGOTTEN = "forgotten"
+"""The event, also of this process, that work which was in line may be so no longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:

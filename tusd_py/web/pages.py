@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
 from tusd_py.service.metrics import CONTENT_TYPE
 
@@ -49,7 +50,8 @@ def health_page(
         try:
             await check()
         except UploadError as error:
-            body = {"status": "unavailable", "part": "store", "code": error.problem.code}
+            part = "state" if error.problem is errors.STATE_UNAVAILABLE else "store"
+            body = {"status": "unavailable", "part": part, "code": error.problem.code}
             return JSONResponse(body, 503, {"cache-control": "no-store"})
         parts = troubles()
         answer = {"status": "degraded", "parts": parts} if parts else {"status": "ok"}
