@@ -103,7 +103,11 @@ class Other:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
-    def line(self) -> str:
+    async def line(self) -> str:
+        """What it says next; the state that is tested goes on meanwhile."""
+        return await asyncio.to_thread(self.read_line)
+
+    def read_line(self) -> str:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 

@@ -329,11 +329,11 @@ def test_a_hold_of_another_process_keeps_us_out(place: Place) -> None:
     async def test() -> None:
         async with place.state() as state:
             with place.other_process(end="when told") as other:
-                assert other.line() == "waiting"
-                assert other.line().startswith("held")
+                assert await other.line() == "waiting"
+                assert (await other.line()).startswith("held")
                 assert (await refusal(state, place.data)).problem is errors.UPLOAD_LOCKED
                 other.tell()
-                assert other.line() == "released"
+                assert await other.line() == "released"
                 async with state.hold("abc", str(place.data), timeout=0):
                     pass
 
@@ -344,12 +344,12 @@ def test_a_holder_in_another_process_is_asked_and_replaced_soon(place: Place) ->
     async def test() -> None:
         async with place.state() as state:
             with place.other_process() as other:
-                assert other.line() == "waiting"
-                assert other.line().startswith("held")
+                assert await other.line() == "waiting"
+                assert (await other.line()).startswith("held")
                 before = time.monotonic()
                 async with state.hold("abc", str(place.data), timeout=DEADLINE):
                     assert time.monotonic() - before < SOON
-                assert other.line() == "released"
+                assert await other.line() == "released"
 
     in_loop(test)
 
@@ -360,12 +360,12 @@ def test_another_process_asks_us_and_replaces_us_soon(place: Place) -> None:
             wanted = asyncio.Event()
             with place.other_process() as other:
                 async with state.hold("abc", str(place.data), timeout=0, on_wanted=wanted.set):
-                    assert other.line() == "waiting"
+                    assert await other.line() == "waiting"
                     began = time.monotonic()
                     await wanted.wait()
                     assert time.monotonic() - began < SOON
                 released = time.monotonic()
-                assert other.line().startswith("held")
+                assert (await other.line()).startswith("held")
                 assert time.monotonic() - released < SOON
 
     in_loop(test)
@@ -375,8 +375,8 @@ def test_shared_holds_go_together_across_processes(place: Place) -> None:
     async def test() -> None:
         async with place.state() as state:
             with place.other_process(mode="shared", end="when told") as other:
-                assert other.line() == "waiting"
-                assert other.line().startswith("held")
+                assert await other.line() == "waiting"
+                assert (await other.line()).startswith("held")
                 async with state.hold("abc", str(place.data), shared=True, timeout=0):
                     pass
                 assert (await refusal(state, place.data)).problem is errors.UPLOAD_LOCKED
@@ -388,8 +388,8 @@ def test_a_killed_process_loses_its_hold(place: Place) -> None:
     async def test() -> None:
         async with place.state() as state:
             with place.other_process(end="when told") as other:
-                assert other.line() == "waiting"
-                assert other.line().startswith("held")
+                assert await other.line() == "waiting"
+                assert (await other.line()).startswith("held")
                 other.kill()
                 async with state.hold("abc", str(place.data), timeout=place.after_death):
                     pass
@@ -402,13 +402,13 @@ def test_a_slot_of_another_process_keeps_us_out_of_it_only(place: Place) -> None
         data = place.data
         async with place.state() as state:
             with place.other_process(mode="3", end="when told") as other:
-                assert other.line() == "waiting"
-                assert other.line().startswith("held")
+                assert await other.line() == "waiting"
+                assert (await other.line()).startswith("held")
                 assert (await refusal(state, data, slot=3)).problem is errors.UPLOAD_LOCKED
                 async with state.hold("abc", str(data), slot=2, timeout=0), state.hold("abc", str(data), timeout=0):
                     pass
                 other.tell()
-                assert other.line() == "released"
+                assert await other.line() == "released"
                 async with state.hold("abc", str(data), slot=3, timeout=0):
                     pass
 
@@ -419,12 +419,12 @@ def test_a_slot_is_taken_over_from_another_process_soon(place: Place) -> None:
     async def test() -> None:
         async with place.state() as state:
             with place.other_process(mode="3") as other:
-                assert other.line() == "waiting"
-                assert other.line().startswith("held")
+                assert await other.line() == "waiting"
+                assert (await other.line()).startswith("held")
                 before = time.monotonic()
                 async with state.hold("abc", str(place.data), slot=3, timeout=DEADLINE):
                     assert time.monotonic() - before < SOON
-                assert other.line() == "released"
+                assert await other.line() == "released"
 
     in_loop(test)
 
@@ -435,12 +435,12 @@ def test_another_process_takes_a_slot_over_from_us_soon(place: Place) -> None:
             wanted = asyncio.Event()
             with place.other_process(mode="3") as other:
                 async with state.hold("abc", str(place.data), slot=3, timeout=0, on_wanted=wanted.set):
-                    assert other.line() == "waiting"
+                    assert await other.line() == "waiting"
                     began = time.monotonic()
                     await wanted.wait()
                     assert time.monotonic() - began < SOON
                 released = time.monotonic()
-                assert other.line().startswith("held")
+                assert (await other.line()).startswith("held")
                 assert time.monotonic() - released < SOON
 
     in_loop(test)
@@ -450,8 +450,8 @@ def test_a_killed_process_loses_its_slot(place: Place) -> None:
     async def test() -> None:
         async with place.state() as state:
             with place.other_process(mode="3", end="when told") as other:
-                assert other.line() == "waiting"
-                assert other.line().startswith("held")
+                assert await other.line() == "waiting"
+                assert (await other.line()).startswith("held")
                 other.kill()
                 async with state.hold("abc", str(place.data), slot=3, timeout=place.after_death):
                     pass
@@ -463,7 +463,7 @@ def test_two_processes_never_hold_an_upload_at_once(place: Place) -> None:
     """Both count up in the file, in two steps: a number would be lost if they met."""
     with place.running(COUNTING, str(place.data)) as one, place.running(COUNTING, str(place.data)) as two:
         others = (one, two)
-        assert [other.line() for other in others] == ["ready", "ready"]
+        assert [other.read_line() for other in others] == ["ready", "ready"]
         for other in others:
             other.tell()
         assert [other.process.wait(2 * DEADLINE) for other in others] == [0, 0]

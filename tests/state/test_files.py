@@ -37,7 +37,7 @@ def test_the_socket_of_a_killed_process_is_removed_by_the_next_who_asks(tmp_path
         async with place_in(tmp_path).state() as state:
             ours = set((tmp_path / "run").iterdir())
             with place_in(tmp_path).other_process(end="when told") as other:
-                assert other.line() == "waiting"
+                assert await other.line() == "waiting"
                 other.process.kill()
                 other.process.wait()
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stale:

@@ -163,6 +163,10 @@ class Leases:
         self._held[lease.token] = lease
         return True
 
+    async def ask_for(self, key: str) -> None:
+        """Let who acts on it know that it is wanted, whether they have a lease or not."""
+        await self._connection.publish(WANTED, key)
+
     async def release(self, lease: Lease) -> None:
         """Give it back; where Redis does not hear that, it ends by itself."""
         self._held.pop(lease.token, None)

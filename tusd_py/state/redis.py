@@ -212,7 +212,10 @@ class _Lock:
             return False
         if await self._near(self._kernel.path, self._kernel.take):
             return True
-        await self._leases.release(self._lease)  # somebody has only the kernel's: wait without keeping others away
+        # Somebody has the kernel's only, and has lost the lease: wait without keeping others away.
+        if asking:
+            await self._leases.ask_for(self._lease.key)
+        await self._leases.release(self._lease)
         return False
 
     async def release(self) -> None:
