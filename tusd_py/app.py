@@ -21,7 +21,7 @@ from tusd_py.core.links import LinkSigner
 from tusd_py.finished_files import MoreKeywords, compose_finished_files
 from tusd_py.pipeline.configured import CONCURRENCY
 from tusd_py.service.appending import Limits
-from tusd_py.service.background import BackgroundWork
+from tusd_py.service.background import BackgroundWork, on_duty
 from tusd_py.service.chunks import ChunkLimits
 from tusd_py.service.draining import Draining
 from tusd_py.service.expiry import Sweeper
@@ -32,6 +32,7 @@ from tusd_py.service.unfinished import Unfinished
 from tusd_py.service.uploads import Uploads
 from tusd_py.state.board import Board
 from tusd_py.state.configured import configured_state
+from tusd_py.state.duty import Duties
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.filesystem import Durability, FilesystemStore
 from tusd_py.store.keys import load_or_create_signing_keys, read_keys
@@ -208,17 +209,21 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         file_mode=file_perms,
         each_durable=durability == "each",
     )
+    duties = Duties(state_directory / "run", body_threads)
+    look_at_uploads = bool(limits.expire_after or limits.max_unfinished)
     sweeper = Sweeper(
         store,
         uploads,
         chunked.discarding,
         unfinished,
         body_threads,
+        partial(duties.is_ours, "expiry" if look_at_uploads else "traces"),
         expire_after=min(filter(None, (limits.expire_after, chunk_expire_after)), default=0.0),
-        look_at_uploads=bool(limits.expire_after or limits.max_unfinished),
+        look_at_uploads=look_at_uploads,
     )
-    tasks = [sweeper.run, *finished.tasks]
-    work = BackgroundWork(state, draining, tasks, finished.closers, (*threads, *finished.threads))
+    sweeps = [on_duty(partial(duties.is_ours, name), sweep) for name, sweep in finished.sweeps.items()]
+    tasks, closers = [sweeper.run, *sweeps, *finished.tasks], [*finished.closers, duties.close]
+    work = BackgroundWork(state, draining, tasks, closers, (*threads, *finished.threads))
 
     context = Context(
         cors=Cors(

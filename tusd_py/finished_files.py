@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,10 @@ class MoreKeywords(HookKeywords, PipelineKeywords, total=False):
 
 @dataclass(frozen=True, slots=True)
 class FinishedFiles:
-    """The components that finished files need; with `only_ready`, no other bytes are served."""
+    """The components that finished files need; with `only_ready`, no other bytes are served.
+
+    `sweeps` are tasks that one process does for all that have them, by name.
+    """
 
     hooks: Hooks
     pipeline: Pipeline
@@ -52,6 +55,7 @@ class FinishedFiles:
     finishing: Finishing
     only_ready: bool
     tasks: Sequence[Task]
+    sweeps: Mapping[str, Task]
     closers: Sequence[Callable[[], Awaitable[None]]]
     threads: Sequence[Threads]
 
@@ -172,7 +176,7 @@ def compose_finished_files(
         keeps_records=only_links or bool(pipeline.tus_steps) or bool(webhook) or hooks.wants_files,
         concurrency=concurrency,
     )
-    catching_up = [CatchingUp(records, finishing, work_threads).run] if pipeline.scan is not None else []
+    catching_up = {"unscanned": CatchingUp(records, finishing, work_threads).run} if pipeline.scan is not None else {}
 
     async def deliver(backend: Backend, call: HookCall) -> HookAnswer:
         return await hooks.invoke(backend, telling.with_links(call))
@@ -187,7 +191,8 @@ def compose_finished_files(
         files,
         finishing,
         only_ready=bool(tus_types) or pipeline.scan is not None,
-        tasks=[finishing.run, files.run, partial(delivery.run, deliver), partial(webhooks.run, send), *catching_up],
+        tasks=[finishing.run, partial(delivery.run, deliver), partial(webhooks.run, send)],
+        sweeps={"gone": files.run, **catching_up},
         closers=[hooks.close, pipeline.close, *(each.close for each in webhook)],
         threads=(scan_threads, work_threads, delivery_threads),
     )

@@ -33,7 +33,7 @@ from tusd_py.hooks.fresh import FreshCalls
 log = logging.getLogger("tusd_py")
 
 _NAME = re.compile(r"([0-9a-f]{32})-([0-9]{20})-(.+)\.json")
-_BUSY = 1.0
+_BUSY = 0.25
 """Seconds after which a line that somebody else works on is looked at again."""
 _ABANDONED = 60.0
 """Age in seconds at which a file in the making that nobody has locked belongs to a process that was killed."""
@@ -112,7 +112,7 @@ class Outbox:
         while (path := self._first(line)) is not None:
             age = time.time() - _created_at(path)
             if path.name not in self._fresh and 0 <= age < self._head_start:
-                return self._head_start - age
+                return min(self._head_start - age, _BUSY)
             try:
                 descriptor = os.open(path, os.O_RDWR)
             except FileNotFoundError:

@@ -14,8 +14,21 @@ from tusd_py.state import State
 log = logging.getLogger("tusd_py")
 
 RESTART_PAUSE = 5.0
+DUTY_INTERVAL = 1.0
+"""Seconds between two looks whether what one process does for all is for us to do."""
 
 Task = Callable[[], Coroutine[None, None, None]]
+
+
+def on_duty(is_on_duty: Callable[[], Awaitable[bool]], task: Task) -> Task:
+    """Work that one process does for all; the others wait for it to end."""
+
+    async def run() -> None:
+        while not await is_on_duty():  # noqa: ASYNC110 -- another process is not heard of when it ends
+            await asyncio.sleep(DUTY_INTERVAL)
+        await task()
+
+    return run
 
 
 class BackgroundWork:

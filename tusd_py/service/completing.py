@@ -74,9 +74,16 @@ class Completing:
         self._lock_timeout = lock_timeout
         self._running: dict[str, asyncio.Task[FileRecord]] = {}
 
-    def is_running(self, upload_id: str) -> bool:
-        """Whether this process is completing the session now."""
-        return upload_id in self._running
+    async def is_running(self, upload_id: str) -> bool:
+        """Whether this process, or another one, is completing the session now."""
+        if upload_id in self._running:
+            return True
+        data = self._session_store.data_path(upload_id)
+        try:
+            async with self._state.hold(upload_id, str(data), shared=True, timeout=0):
+                return False
+        except UploadError as error:
+            return error.problem in (errors.UPLOAD_LOCKED, errors.UPLOAD_NOT_FOUND)  # it has just been completed
 
     async def complete(self, upload_id: str) -> FileRecord:
         """Verify the whole file and make an upload of it that counts; said again, the answer is the same.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 
@@ -27,7 +27,8 @@ class Sweeper:
     """Clears up after crashes once per interval (seconds) and, if told to `look_at_uploads`, removes what has expired.
 
     The first look waits one interval, so that a wrong `-expire-after` on an old directory can still be taken back.
-    Finished uploads are never touched.
+    Finished uploads are never touched. Of several processes one is on duty and removes what is to go; the others only
+    count, if they have to.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Sweeper:
         discarding: Discarding,
         unfinished: Unfinished,
         in_thread: InThread,
+        is_on_duty: Callable[[], Awaitable[bool]],
         *,
         expire_after: float,
         look_at_uploads: bool,
@@ -46,6 +48,7 @@ class Sweeper:
         self._discarding = discarding
         self._unfinished = unfinished
         self._in_thread = in_thread
+        self._is_on_duty = is_on_duty
         self._look_at_uploads = look_at_uploads
         self.interval = max(SHORTEST_INTERVAL, min(LONGEST_INTERVAL, (expire_after or LONGEST_INTERVAL) / 2))
 
@@ -53,8 +56,10 @@ class Sweeper:
         """Sweep for ever; trouble with the directory is logged and tried again after the next interval."""
         is_first = True
         while True:
-            await self._sweep_workspace()
-            await self._look_at_all(is_removing=not is_first)
+            if is_on_duty := await self._is_on_duty():
+                await self._sweep_workspace()
+            if is_on_duty or self._unfinished.is_to_recount:
+                await self._look_at_all(is_removing=is_on_duty and not is_first)
             is_first = False
             await asyncio.sleep(self.interval)
 

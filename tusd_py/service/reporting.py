@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tusd_py.core import errors
@@ -58,8 +59,8 @@ class Reporting:
                 if error.problem is not errors.UPLOAD_NOT_FOUND:  # it has become a file just now
                     raise
             else:
-                status, owner = self._status_of(session), session.announced.owner_id
                 uploaded, missing = tuple(sorted(marked)), session.missing(marked)
+                status, owner = await self._status_of(session, missing), session.announced.owner_id
                 return Progress(upload_id, status, owner, session.chunk_count, uploaded, missing)
         record = await self._files.of_upload(upload_id)
         if record is None:
@@ -70,10 +71,13 @@ class Reporting:
         count = record.chunk_count or 0
         return Progress(upload_id, record.status, record.owner_id, count, tuple(range(count)), file_id=record.id)
 
-    def _status_of(self, session: Session) -> Status:
+    async def _status_of(self, session: Session, missing: Sequence[int]) -> Status:
+        """A session that is whole is being assembled while somebody has it alone, wherever that is."""
         if session.failure is not None:
             return Status.FAILED
-        return Status.ASSEMBLING if self._completing.is_running(session.id) else Status.UPLOADING
+        if missing:
+            return Status.UPLOADING
+        return Status.ASSEMBLING if await self._completing.is_running(session.id) else Status.UPLOADING
 
     async def record_of(self, upload_id: str) -> FileRecord:
         """The file that a complete upload has become. Raises 404, and 409 for one that is not complete."""
