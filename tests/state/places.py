@@ -62,7 +62,7 @@ async def main(url, prefix, run, path):
     await state.start()
     print("ready", flush=True)
     sys.stdin.readline()
-    for _ in range(30):
+    for _ in range(15):
         async with state.hold("abc", path, timeout=20) as hold:
             number = int(os.pread(hold.descriptor, 20, 0) or b"0")
             await asyncio.sleep(0.001)
@@ -72,7 +72,7 @@ async def main(url, prefix, run, path):
 
 asyncio.run(main(*sys.argv[1:]))
 """
-"""Counts up in the file, in two steps, thirty times."""
+"""Counts up in the file, in two steps, fifteen times."""
 
 WORKING = """
 import asyncio, sys
@@ -148,15 +148,23 @@ class Place:
     def unstarted(self, threads: Threads, count: Callable[[str], None] = count_nothing) -> State:
         return configured_state(self.redis_url, self.prefix, self.run, threads.near, count)
 
+    def unstarted_with_no_threads(self) -> State:
+        """For what is refused."""
+        threads = Threads("none", 1)
+        try:
+            return self.unstarted(threads)
+        finally:
+            threads.close()
+
     @asynccontextmanager
-    async def state(self, count: Callable[[str], None] = count_nothing) -> AsyncIterator[State]:
-        """A state as a process of the server has one."""
+    async def state(self, count: Callable[[str], None] = count_nothing, *, wait: bool = True) -> AsyncIterator[State]:
+        """A state as a process of the server has one; with `wait`, when nothing is in its way."""
         self.prepare()
         threads = Threads("state", 4)
         state = self.unstarted(threads, count)
         await state.start()
         try:
-            while state.trouble():  # noqa: ASYNC110 -- it is not told
+            while wait and state.trouble():  # noqa: ASYNC110 -- it is not told
                 await asyncio.sleep(0.01)
             yield state
         finally:

@@ -467,7 +467,7 @@ def test_two_processes_never_hold_an_upload_at_once(place: Place) -> None:
         for other in others:
             other.tell()
         assert [other.process.wait(2 * DEADLINE) for other in others] == [0, 0]
-    assert place.data.read_bytes() == b"60"
+    assert place.data.read_bytes() == b"30"
 
 
 # --- nothing is left behind ---

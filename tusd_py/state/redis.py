@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -18,13 +17,11 @@ from tusd_py.state import FORGOTTEN, Hold
 from tusd_py.state.holds import POLL_INTERVAL, Holds
 from tusd_py.state.kernel_lock import KernelLock
 from tusd_py.state.leases import FREE, RENEWAL, WANTED, Lease, Leases
-from tusd_py.state.redis_connection import RedisConnection
+from tusd_py.state.redis_connection import ANSWER, RedisConnection
 from tusd_py.state.stream_queue import WORK, StreamQueue
 from tusd_py.state.tombstones import Tombstones
 
 log = logging.getLogger("tusd_py")
-
-T = TypeVar("T")
 
 TOMBSTONE = 24 * 3600
 """Seconds for which Redis remembers that an upload has expired."""
@@ -49,20 +46,24 @@ class RedisState:
         self._leases = Leases(self._connection, self._holds.ask)
         self._tombstones = Tombstones()
         self._listeners: dict[str, list[Callable[[str], None]]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loops: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[None]] = set()
         self._is_started = self._is_listening = False
         self.queue = StreamQueue(self._connection)
 
     async def start(self) -> None:
         if not self._is_started:
             self._is_started = True
-            for work in (self._listen, self._keep, self.queue.run):
-                self._in_background(_for_ever(work))
+            self._loops = {asyncio.create_task(_for_ever(work)) for work in (self._listen, self._keep, self.queue.run)}
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """What is being given back is so, if Redis answers."""
+        if self._errands:
+            await asyncio.wait(self._errands, timeout=2 * ANSWER)
+        while pending := {task for task in self._loops | self._errands if not task.done()}:
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=0.1)  # again and again, since the client may swallow it (redis-py 8.1)
         await self._connection.close()
 
     def hold(
@@ -90,7 +91,7 @@ class RedisState:
         return self._holds.hold(key, lock, timeout, on_wanted)
 
     def announce(self, event: str, subject: str) -> None:
-        self._in_background(self._connection.publish(event, subject))
+        self._in_background(lambda: self._connection.publish(event, subject))
 
     def listen(self, event: str, heard: Callable[[str], None]) -> None:
         self._listeners.setdefault(event, []).append(heard)
@@ -175,11 +176,11 @@ class RedisState:
         if event == "memory_lost":
             self.announce(FORGOTTEN, "")
 
-    def _in_background(self, work: Coroutine[None, None, Any]) -> asyncio.Task[Any]:
-        """Work that goes on when who began it is cancelled; trouble with Redis is nothing that it could tell."""
-        task = asyncio.create_task(_passing_over_trouble(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _in_background(self, errand: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """It goes on when who began it is cancelled; trouble with Redis is nothing that it could tell."""
+        task = asyncio.create_task(_passing_over_trouble(errand))
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
         return task
 
 
@@ -192,7 +193,7 @@ class _Lock:
         lease: Lease,
         leases: Leases,
         near: Near,
-        in_background: Callable[[Coroutine[None, None, Any]], asyncio.Task[Any]],
+        in_background: Callable[[Callable[[], Awaitable[None]]], asyncio.Task[None]],
     ) -> None:
         self._kernel = kernel
         self._lease = lease
@@ -224,7 +225,7 @@ class _Lock:
         taking = self._taking
         if taking is None:
             return
-        returning = self._in_background(self._give_back(taking))
+        returning = self._in_background(lambda: self._give_back(taking))
         if taking.done() and not taking.cancelled() and taking.exception() is None:
             await asyncio.shield(returning)  # so that who comes next, by our answer, finds it free
 
@@ -245,10 +246,9 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(POLL_INTERVAL)
 
 
-async def _passing_over_trouble(work: Coroutine[None, None, T]) -> T | None:
+async def _passing_over_trouble(errand: Callable[[], Awaitable[None]]) -> None:
     try:
-        return await work
+        await errand()
     except UploadError as error:
         if error.problem is not errors.STATE_UNAVAILABLE:
             raise
-        return None

@@ -103,14 +103,17 @@ class RedisConnection:
         async with self._places:
             if time.monotonic() < self._silent_until:
                 raise UploadError(errors.STATE_UNAVAILABLE, reason=self.trouble)
+            failure: Exception | None = None
             try:
                 async with asyncio.timeout(ANSWER):
                     answer = await question()
             except (RedisError, OSError, TimeoutError) as error:
-                self._note(error)
-                raise UploadError(errors.STATE_UNAVAILABLE, reason=type(error).__name__) from error
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            raise asyncio.CancelledError  # which the client has swallowed: seen with redis-py 8.1
+                failure = error
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError  # which the client may swallow (redis-py 8.1)
+            if failure is not None:
+                self._note(failure)
+                raise UploadError(errors.STATE_UNAVAILABLE, reason=type(failure).__name__) from failure
         self._failures = 0
         if self.trouble:
             self.trouble = ""
