@@ -225,13 +225,13 @@ def eventually(look: Callable[[], Any], deadline: float = DEADLINE) -> Any:
 
 def read_all(connection: socket.socket) -> bytes:
     """Everything until the other side closes, or resets, the connection."""
-    data = b""
+    data = bytearray()
     try:
         while block := connection.recv(65536):
             data += block
     except ConnectionResetError:
         pass
-    return data
+    return bytes(data)
 
 
 def read_head(connection: socket.socket) -> bytes:

@@ -1,6 +1,7 @@
-"""The conformance suite against our server, in two settings, and against two servers of other people.
+"""The conformance suite against our server, in two settings, as an application in servers that lend no sockets, and
+against two tus servers of other people.
 
-The others have lists of known failures, and each of those must fail: so the suite is seen to be able to.
+The latter have lists of known failures, and each of those must fail: so the suite is seen to be able to.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 OURS = "{python} -m tusd_py -host 127.0.0.1 -port {{port}} -upload-dir {{dir}}"
+ELSEWHERE = "env UPLOADS={{dir}} {python} -m %s --port {{port}} tests.served:app"
+BODIES = ["-k", "not CAT"]
+"""A concatenation has no body, and so nothing that another server could do in another way."""
+
 PEERS = "conformance/peers"
 
 SERVERS = {
@@ -24,6 +29,8 @@ SERVERS = {
         ["--expiry", "8", "--idle-timeout", "4"],
     ),
     "ours": ("http://127.0.0.1:{port}/files/", OURS, []),
+    "ours in uvicorn with h11": ("http://127.0.0.1:{port}/files/", ELSEWHERE % "uvicorn --http h11", BODIES),
+    "ours in granian": ("http://127.0.0.1:{port}/files/", ELSEWHERE % "granian --interface asgi", BODIES),
     "@tus/server": (
         "http://127.0.0.1:{port}/files/",
         f"node {PEERS}/tus-node-server/server.mjs {{{{port}}}} {{{{dir}}}}",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
 from email.utils import formatdate
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import tusd_py
 from tests.running import Answer, Server, ServerStarter, eventually, has_size
+from tests.tusd_directory import write_as_tusd
 from tests.web.test_core import patch_head
 
 
@@ -126,3 +131,47 @@ def test_downloads_do_not_disturb_an_upload_in_progress(server: Server) -> None:
 def test_downloads_can_be_switched_off(start: ServerStarter) -> None:
     server = start("-disable-download")
     assert get(server, server.create(0)).status == 405
+
+
+@pytest.mark.parametrize(
+    ("size", "length", "range_", "types"),
+    [
+        (400_000, 400_000, b"", ["pathsend"]),
+        (400_000, 400_000, b"bytes=0-299999", ["body", "body"]),
+        (400_000, 400_001, b"", ["body", "body"]),
+        (1000, 1000, b"", ["body", "body"]),
+    ],
+    ids=["whole", "range", "unfinished", "small"],
+)
+def test_a_server_that_sends_files_gets_the_paths_of_large_ones(
+    tmp_path: Path, size: int, length: int, range_: bytes, types: list[str]
+) -> None:
+    """Of those that are whole and finished, since a path says nothing of how much to send."""
+    write_as_tusd(tmp_path, "a", bytes(size), Size=length)
+    headers = [(b"range", range_)] if range_ else []
+    start, *messages = asyncio.run(_messages_of_get(tmp_path, "/files/a", headers))
+    assert start["status"] == (206 if range_ else 200)
+    assert [message["type"] for message in messages] == [f"http.response.{kind}" for kind in types]
+    if types == ["pathsend"]:
+        assert messages[0]["path"] == str(tmp_path / "a")
+        assert (b"content-length", b"%d" % size) in start["headers"]
+
+
+async def _messages_of_get(directory: Path, path: str, headers: list[tuple[bytes, bytes]]) -> list[Any]:
+    """What a server with ASGI's extension `pathsend` is sent by the application."""
+    sent: list[Any] = []
+    is_over = asyncio.Event()
+
+    async def receive() -> Any:
+        await is_over.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    app = tusd_py.create_app(directory)
+    extensions: dict[str, Any] = {"http.response.pathsend": {}}
+    scope = {"type": "http", "method": "GET", "path": path, "headers": headers, "query_string": b""}
+    await app({**scope, "extensions": extensions}, receive, send)
+    await app.state.tusd_py.close()
+    return sent

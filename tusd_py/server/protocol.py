@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from tusd_py.core.body import LENDING, TRAILERS, Loan
 from tusd_py.core.log_event import LogEvent
-from tusd_py.server.exchange import Exchange
+from tusd_py.server.exchange import FILE_SENDING, Exchange
 from tusd_py.server.heads import INVALID, TOO_LARGE, ConnectionLimits, refused_head
 from tusd_py.server.lending import SocketLoan
 
@@ -279,12 +279,14 @@ class UploadProtocol(HttpToolsProtocol):
 
     # --- the application's side ---
 
-    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+    async def _serve(self, scope: Any, receive: Any, _send: Any) -> None:
         cycle: RequestResponseCycle = receive.__self__
-        exchange = Exchange(self, cycle)
+        exchange = Exchange(self, cycle, 2 * self.limits.timeout)
         scope["extensions"][LENDING] = exchange
+        if self.can_lend and self.scheme == "http":
+            scope["extensions"][FILE_SENDING] = {}
         try:
-            await self._application(scope, exchange.receive, send)
+            await self._application(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
             # The task ends here: the time of the shutdown is over. uvicorn would take it for an error to be logged.
             cycle.response_started = True
@@ -299,7 +301,7 @@ class UploadProtocol(HttpToolsProtocol):
 
 
 def protocol_class(limits: ConnectionLimits) -> type[UploadProtocol]:
-    """The protocol with these limits; without lending where this uvicorn is not the one that it was written for."""
+    """The protocol with these limits; it lends and sends no files where this uvicorn is not the one it was made for."""
     differences = differences_of_uvicorn()
     if differences:
         log.warning(LogEvent("SocketLendingDisabled", reason=", ".join(differences)))
@@ -307,11 +309,12 @@ def protocol_class(limits: ConnectionLimits) -> type[UploadProtocol]:
 
 
 def differences_of_uvicorn() -> list[str]:
-    """The internals of uvicorn that are not as `lend` expects them."""
+    """The internals of uvicorn that are not as `lend` and `Exchange` expect them."""
     cycle = set(inspect.signature(RequestResponseCycle.__init__).parameters)
     checks = {
         "RequestResponseCycle": {"message_event", "expect_100_continue", "transport", "flow"} <= cycle,
-        "FlowControl": hasattr(FlowControl, "pause_reading") and hasattr(FlowControl, "resume_reading"),
+        "FlowControl": {"pause_reading", "resume_reading", "drain"} <= set(dir(FlowControl)),
         "receive": "self.flow.resume_reading()" in inspect.getsource(RequestResponseCycle.receive),
+        "send": "self.expected_content_length -= num_bytes" in inspect.getsource(RequestResponseCycle.send),
     }
     return [name for name, is_as_expected in checks.items() if not is_as_expected]

@@ -10,7 +10,6 @@ import fcntl
 import os
 import select
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +17,7 @@ from functools import partial
 from tusd_py.core import errors
 from tusd_py.core.body import Body, Loan
 from tusd_py.core.errors import UploadError
+from tusd_py.store.patience import Patience
 from tusd_py.store.receiver import Receiver
 
 STEP = 1024 * 1024
@@ -25,13 +25,6 @@ STEP = 1024 * 1024
 
 TURN = 16 * 1024 * 1024
 """Bytes that one connection may move before its thread serves another."""
-
-_LONGEST_WAIT = 0.020
-_LONGEST_TURN = 0.100
-_LEAST_RATE = 10 * 1024 * 1024
-"""A connection that runs dry keeps its thread for so many seconds at once, so many in a turn, and only if it has
-brought so many bytes a second in it.
-"""
 
 _WORTH_A_PIPE = 128 * 1024
 """Bytes below which making one costs more than it saves; the kernel gives smaller ones to users who have many."""
@@ -61,12 +54,12 @@ def receive(receiver: Receiver, body: Body, loan: Loan) -> bool:
         buffered, loan.buffered = loan.buffered, b""
         receiver.write(buffered)
     with _way(receiver, loan) as move:
-        moved, began = 0, time.monotonic()
+        moved, patience = 0, Patience()
         while loan.remaining and moved < TURN and not body.stop_requested:
             try:
                 count = move(min(loan.remaining, STEP))
             except BlockingIOError:
-                if not _has_bytes_soon(loan.fd, moved, time.monotonic() - began):
+                if not patience.is_ready(loan.fd, select.POLLIN, moved):
                     return False
                 continue
             except OSError:
@@ -122,13 +115,3 @@ def _open_pipe() -> tuple[int, int] | None:
         os.close(write_end)
         return None
     return read_end, write_end
-
-
-def _has_bytes_soon(descriptor: int, moved: int, elapsed: float) -> bool:
-    """Wait for more from a connection that has brought so many bytes in so many seconds."""
-    patience = min(_LONGEST_WAIT, _LONGEST_TURN - elapsed, moved / _LEAST_RATE - elapsed)
-    if patience < 0.001:
-        return False
-    poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    return bool(poller.poll(patience * 1000))

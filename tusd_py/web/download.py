@@ -34,17 +34,30 @@ from tusd_py.web.request import TusRequest
 
 BLOCK = 1024 * 1024
 
+WORTH_HANDING_OVER = 256 * 1024
+"""Bytes below which a part is as soon read as handed to a server that can send files."""
+
+HANDED_OVER = 16 * 1024 * 1024
+"""Bytes that such a server is given at once, between two looks at whether the client is still there."""
+
 RawHeaders = list[tuple[bytes, bytes]]
+
+_Way = Callable[[Send, int, int], Awaitable[int]]
+"""Sends bytes from a position on, at most so many, and says how many; 0 if there are none."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What is sent: `size` bytes, changed last at `changed_at` (Unix seconds), as what a browser is to take them."""
+    """What is sent: `size` bytes, changed last at `changed_at` (Unix seconds), as what a browser is to take them.
+
+    `path` is that of a file which has these bytes, no more, and does not change.
+    """
 
     size: int
     changed_at: float
     type: str
     disposition: str
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +91,8 @@ class Downloads:
             upload = await self._uploads.finished(upload.id)
             return await self._send_file(request, await self._files.load_ready(upload.file_id or ""))
         kind, disposition = content_type(upload.metadata), content_disposition(upload.metadata)
-        content = _Content(upload.offset, upload.changed_at, kind, disposition)
+        path = upload.path if upload.is_complete else None
+        content = _Content(upload.offset, upload.changed_at, kind, disposition, path)
         return await self._send(request, content, lambda: self._uploads.open_for_reading(upload))
 
     async def get_file(self, request: TusRequest) -> Response:
@@ -102,7 +116,7 @@ class Downloads:
 
     async def _send_file(self, request: TusRequest, record: FileRecord) -> Response:
         headers = edge_headers(record)
-        content = _Content(record.size, record.completed_at, headers["type"], headers["disposition"])
+        content = _Content(record.size, record.completed_at, headers["type"], headers["disposition"], record.path)
         if self._options.accel_redirect and await self._files.is_public(record.id):
             raw = [(b"x-accel-redirect", (self._options.accel_redirect + record.id).encode())]
             return _with_headers(Response(), raw + _content_headers(content))
@@ -130,39 +144,74 @@ class Downloads:
         status_code = 200 if wanted is None else 206
         if request.method == "HEAD":
             return _head_only(status_code, headers)
-        return _FileResponse(status_code, headers, await open_file(), sent, self._in_thread)
+        path = content.path if wanted is None else None
+        return _FileResponse(status_code, headers, await open_file(), sent, path, self._in_thread)
 
 
 class _FileResponse(Response):
-    """Bytes of an open file, which is closed in the end."""
+    """Bytes of an open file, which is closed in the end; `path` is its path if they are the whole of it.
+
+    A large part is sent by the server itself where it can (ASGI's extensions `pathsend` and `zerocopysend`).
+    """
 
     def __init__(
-        self, status_code: int, headers: RawHeaders, descriptor: int, part: ByteRange, in_thread: InThread
+        self,
+        status_code: int,
+        headers: RawHeaders,
+        descriptor: int,
+        part: ByteRange,
+        path: str | None,
+        in_thread: InThread,
     ) -> None:
         self.status_code = status_code
         self.raw_headers = headers
         self.background = None
         self._descriptor = descriptor
         self._part = part
+        self._path = path
         self._in_thread = in_thread
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_worth_it = self._part.length >= WORTH_HANDING_OVER
+        ways = (scope.get("extensions") or {}) if is_worth_it else {}
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            if self._path is not None and "http.response.pathsend" in ways:
+                await send({"type": "http.response.pathsend", "path": self._path})
+            else:
+                way = self._hand_over if "http.response.zerocopysend" in ways else self._copy
+                await self._send_in_pieces(way, receive, send)
+        finally:
+            os.close(self._descriptor)
+
+    async def _send_in_pieces(self, way: _Way, receive: Receive, send: Send) -> None:
         position, rest = self._part.start, self._part.length
         is_gone = asyncio.create_task(_disconnect(receive))
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             while rest and not is_gone.done():
-                block = await self._in_thread(os.pread, self._descriptor, min(rest, BLOCK), position)
-                if not block:
+                count = await way(send, position, rest)
+                if not count:
                     return  # cut back meanwhile: the announced length is not reached, so the client notices
-                position, rest = position + len(block), rest - len(block)
-                await send({"type": "http.response.body", "body": block, "more_body": True})
+                position, rest = position + count, rest - count
         finally:
             is_gone.cancel()
             await asyncio.wait([is_gone])
-            os.close(self._descriptor)
         if not rest:
             await send({"type": "http.response.body", "body": b""})
+
+    async def _copy(self, send: Send, position: int, most: int) -> int:
+        block = await self._in_thread(os.pread, self._descriptor, min(most, BLOCK), position)
+        await send({"type": "http.response.body", "body": block, "more_body": True})
+        return len(block)
+
+    async def _hand_over(self, send: Send, position: int, most: int) -> int:
+        count = min(most, HANDED_OVER)
+        message = {"type": "http.response.zerocopysend", "file": self._descriptor, "offset": position, "count": count}
+        try:
+            await send({**message, "more_body": True})
+        except (ConnectionError, EOFError):  # the client has gone, or the file has become shorter
+            return 0
+        return count
 
 
 async def _disconnect(receive: Receive) -> None:

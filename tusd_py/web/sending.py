@@ -17,6 +17,9 @@ LINGER_TURNS = 30
 LINGER_TURN = 1.0
 """A client may go on sending after an early answer for so many turns of so many seconds; one without a byte ends it."""
 
+_BY_SERVER = {"http.response.zerocopysend", "http.response.pathsend"}
+"""Messages with which the server sends bytes of a file; how long a client may take none of them is its business."""
+
 _WRITE_TIMEOUTS = 2
 """Network time-outs after which a client that takes nothing of its answer is dropped (as tusd)."""
 
@@ -46,11 +49,12 @@ class Sending:
             log.warning(LogEvent("NetworkTimeoutError", error="the client does not read its answer"))
 
     async def _send(self, message: Message) -> None:
-        async with asyncio.timeout(self._write_timeout):
+        limit = None if message["type"] in _BY_SERVER else self._write_timeout
+        async with asyncio.timeout(limit):
             await self._unlimited_send(message)
 
     async def _pass_on(self, message: Message) -> None:
-        if not self._must_close:
+        if not self._must_close or message["type"] in _BY_SERVER:
             await self._send(message)
         elif message["type"] == "http.response.start":
             headers = [*message.get("headers", []), (b"connection", b"close")]
