@@ -120,12 +120,13 @@ def compose_finished_files(
         durable=durable,
         count=metrics.count_delivery,
     )
+    records = RecordStore(state_directory, durable=durable)
+    metrics.watch_files(records.backlog)
     metrics.watch_deliveries("hooks", lambda: delivery.queued)
     metrics.watch_deliveries("webhook", lambda: webhooks.queued)
     hooks = Hooks(
         *(backends, hook_options, delivery.add, store.info_path, store.is_place, metrics, file_threads, work_threads)
     )
-    records = RecordStore(state_directory, durable=durable)
     quarantine = Quarantine(
         state_directory / "quarantine",
         keep=keywords.get("infected", "keep") == "keep",
@@ -169,7 +170,6 @@ def compose_finished_files(
         quarantine,
         settling,
         state,
-        metrics,
         file_threads,
         thumbnails=pipeline.thumbnails,
         request_to_keep=hooks.request_to_keep,

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.chunked import fields_of, state_of
+from tests.cli.test_metrics import values
 from tests.hooks.receivers import Receiver, receiver
 from tests.pipeline.clamav import ClamAV
 from tests.pipeline.sending import (
@@ -67,10 +68,20 @@ def test_files_wait_for_a_scanner_that_is_away_and_go_on_by_themselves(start: Se
     eventually(lambda: health(server)["status"] == "degraded")
     assert "scanner" in str(health(server)["parts"])
     assert_waiting(server, *files)
+    assert values(server, "tusd_py_pipeline_pending") == {"": 3}
+    assert 0 < values(server, "tusd_py_pipeline_oldest_seconds")[""] < 3600
 
     own.start()
     assert [record_when_settled(server, sent.file_id)["status"] for sent in files] == ["ready", "ready", "quarantined"]
     assert health(server) == {"status": "ok"}
+    assert values(server, "tusd_py_pipeline_pending") == {"": 0}
+    steps = values(server, "tusd_py_pipeline_step_seconds_count")
+    assert {outcome: steps[f'outcome="{outcome}",step="scan"'] for outcome in ("passed", "quarantined")} == {
+        "passed": 2,
+        "quarantined": 1,
+    }
+    assert steps['outcome="later",step="scan"'] >= 3
+    assert steps['outcome="passed",step="detect"'] >= 1
 
     own.pause()  # it takes a file and does not come to its end with it
     first = by_tus(server, TEXT)

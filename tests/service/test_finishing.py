@@ -80,7 +80,6 @@ class Room:
             quarantine,
             settling,
             FilesState(self.directory / ".tusd-py/run", self.threads.near),
-            metrics,
             in_thread,
             keeps_records=keeps_records,
             concurrency=concurrency,

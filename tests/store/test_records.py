@@ -317,15 +317,18 @@ def test_a_note_that_dies_leaves_what_was_known_before(tmp_path: Path, tail: byt
     claim.release()
 
 
-def test_the_age_of_the_oldest_work_is_known(tmp_path: Path) -> None:
+def test_how_much_work_is_left_and_the_age_of_the_oldest_is_known(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    assert store.oldest_pending() == 0.0
+    assert store.backlog() == (0, 0.0)
     before = time.time()
     store.add(record_in(tmp_path))
-    age = store.oldest_pending()
+    count, age = store.backlog()
+    assert count == 1
     assert 0.0 <= age <= time.time() - before + 1.0
     store.add(record_in(tmp_path, new_file_id()))
-    assert store.oldest_pending() >= age
+    count, later_age = store.backlog()
+    assert count == 2
+    assert later_age >= age
 
 
 @pytest.mark.parametrize("durable", [False, True])

@@ -23,7 +23,6 @@ from tusd_py.core.threads import InThread
 from tusd_py.core.uploads import Upload
 from tusd_py.pipeline import TryLater
 from tusd_py.pipeline.thumbnail import Thumbnails
-from tusd_py.service.metrics import Metrics
 from tusd_py.service.settling import Settling
 from tusd_py.state import FORGOTTEN, SETTLED, State
 from tusd_py.store.filesystem import FilesystemStore
@@ -54,7 +53,6 @@ class Finishing:
         quarantine: Quarantine,
         settling: Settling,
         state: State,
-        metrics: Metrics,
         in_thread: InThread,
         *,
         thumbnails: Thumbnails | None = None,
@@ -69,7 +67,6 @@ class Finishing:
         self._records = records
         self._quarantine = quarantine
         self._settling = settling
-        self._metrics = metrics
         self._in_thread = in_thread
         self._concurrency = concurrency
         self._state = state
@@ -168,8 +165,6 @@ class Finishing:
     async def _rescan(self) -> None:
         try:
             pending = await self._in_thread(self._records.pending_ids)
-            self._metrics.files_pending.set(len(pending))
-            self._metrics.oldest_pending.set(await self._in_thread(self._records.oldest_pending))
             self._queue.refill(file_id for file_id in pending if file_id not in self._timers)  # these have their time
         except UploadError as error:
             log.warning(LogEvent("FinishingError", error=str(error)))

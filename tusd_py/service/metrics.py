@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,6 +15,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from tusd_py.core.errors import UploadError
 from tusd_py.core.hook_events import Event
 from tusd_py.service.shared_metrics import CONNECTIONS_OPEN, share_values, shared_registry
 from tusd_py.state.board import Board
@@ -32,6 +34,7 @@ class Metrics:
         self._board = board
         self._queues: dict[str, Callable[[], float]] = {}
         self._is_state_well: Callable[[], bool] = lambda: True
+        self._backlog: Callable[[], tuple[int, float]] | None = None
         if board is not None:
             share_values(board)
         self._registry = CollectorRegistry()
@@ -76,13 +79,13 @@ class Metrics:
             buckets=(0.001, 0.01, 0.1, 1, 10, 100, 1000),
             registry=self._registry,
         )
-        self.files_pending = Gauge(
+        self._files_pending = Gauge(
             "tusd_py_pipeline_pending",
             "Finished files that are not settled.",
             registry=self._registry,
             multiprocess_mode="mostrecent",
         )
-        self.oldest_pending = Gauge(
+        self._oldest_pending = Gauge(
             "tusd_py_pipeline_oldest_seconds",
             "Age of the oldest file that is not settled.",
             registry=self._registry,
@@ -153,11 +156,23 @@ class Metrics:
     def watch_state(self, is_well: Callable[[], bool]) -> None:
         self._is_state_well = is_well
 
+    def watch_files(self, backlog: Callable[[], tuple[int, float]]) -> None:
+        """Show how many finished files are not settled, and the age of the oldest in seconds."""
+        self._backlog = backlog
+
     def observe_step(self, step: str, outcome: str, seconds: float) -> None:
         self._steps.labels(step, outcome).observe(seconds)
 
     def exposition(self) -> bytes:
-        """The metrics as text; four of tusd's counters lack the suffix that the library gives to every counter."""
+        """The metrics as text; four of tusd's counters lack the suffix that the library gives to every counter.
+
+        Blocks while what has to be counted is counted.
+        """
+        if self._backlog is not None:
+            with suppress(UploadError):
+                count, oldest = self._backlog()
+                self._files_pending.set(count)
+                self._oldest_pending.set(oldest)
         for kind, queued in self._queues.items():
             self._deliveries_queued.labels(kind).set(queued())
         self._state_well.set(self._is_state_well())

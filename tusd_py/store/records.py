@@ -79,11 +79,14 @@ class RecordStore:
             names = [path.name.removesuffix(_ENDING) for path in self._pending.iterdir()]
         return [name for name in names if is_file_id(name)]
 
-    def oldest_pending(self) -> float:
-        """The age in seconds of the record that has been pending longest; 0 if there is none."""
-        with system_errors_translated():
-            times = [entry.stat().st_ctime for entry in os.scandir(self._pending)]
-        return max(0.0, time.time() - min(times)) if times else 0.0
+    def backlog(self) -> tuple[int, float]:
+        """How many records are pending, and the age in seconds of the one that has been for longest."""
+        times = []
+        with system_errors_translated(), os.scandir(self._pending) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    times.append(entry.stat().st_ctime)
+        return len(times), max(0.0, time.time() - min(times, default=time.time()))
 
     def settled_ids(self) -> Iterator[str]:
         with system_errors_translated():
