@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from tusd_py.chunked_uploads import compose_chunked_uploads
 from tusd_py.core.chunks import CHUNK_UNIT, DEFAULT_TYPES
+from tusd_py.core.disposition import is_media_type
 from tusd_py.core.headers import media_type
 from tusd_py.core.links import LinkSigner
 from tusd_py.finished_files import MoreKeywords, compose_finished_files
@@ -331,4 +332,9 @@ def _path_of_tree(path: str) -> str:
 
 
 def _media_types(types: Sequence[str]) -> frozenset[str]:
-    return frozenset(kind for text in types if (kind := media_type(text)))
+    """Raises ValueError for what is none, and would never be found in a file."""
+    kinds = frozenset(kind for text in types if (kind := media_type(text)))
+    for kind in kinds:
+        if not is_media_type(kind):
+            raise ValueError(f"allowed_types must be media types, and {kind!r} is none")
+    return kinds

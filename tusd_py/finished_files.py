@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tusd_py.core.hook_events import HookAnswer, HookCall
 from tusd_py.core.links import LinkSigner
@@ -80,6 +81,12 @@ def compose_finished_files(
     file_mode: int,
 ) -> FinishedFiles:
     """Raises ValueError for a keyword that makes no sense."""
+    if concurrency < 1:
+        raise ValueError("pipeline_concurrency must be at least 1")
+    if min(link_times.default, link_times.longest) <= 0:
+        raise ValueError("signed_url_ttl and signed_url_max_ttl must be more than 0")
+    if (public_url := keywords.get("public_url", "")) and not _is_web_address(public_url):
+        raise ValueError("public_url must be an http or https URL")
     scan_threads = Threads("scan", concurrency + 1)  # one more, so that the scanner can be asked how it is
     work_threads = Threads("work", concurrency + 1)  # flushes of what happens beside the requests keep none of them
     delivery_threads = Threads("delivery", DELIVERY_THREADS)
@@ -152,7 +159,7 @@ def compose_finished_files(
         hooks,
         webhooks.add if webhook else None,
         work_threads,
-        public_url=keywords.get("public_url", ""),
+        public_url=public_url,
         base_path=base_path,
     )
     settling = Settling(
@@ -196,3 +203,11 @@ def compose_finished_files(
         closers=[hooks.close, pipeline.close, *(each.close for each in webhook)],
         threads=(scan_threads, work_threads, delivery_threads),
     )
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

@@ -48,6 +48,9 @@ def test_the_version_is_three_lines() -> None:
         ("-metrics-path", "metrics"),
         ("-upload-dir", "/dev/null/x"),
         ("-state-dir", "/proc/self"),
+        ("-thumbnails", "abc"),
+        ("-hooks-http", "http://[bad"),
+        ("-hooks-python", "tests.cli.leaving:hook"),
     ],
 )
 def test_what_cannot_be_served_ends_the_start_with_one_line(tmp_path: Path, flags: tuple[str, ...]) -> None:

@@ -19,5 +19,14 @@ class Receiver:
         return {"RejectUpload": True}
 
 
+class Unmade:
+    """Cannot be made."""
+
+    def __init__(self) -> None:
+        raise RuntimeError("unmade")
+
+    def pre_create(self, document: dict[str, Any]) -> None: ...
+
+
 receiver = Receiver()
 not_a_hook = 5

@@ -396,7 +396,9 @@ def test_a_weak_or_broken_secret_is_refused(secret: bytes) -> None:
         HttpBackend("http://127.0.0.1/", secret=secret)
 
 
-@pytest.mark.parametrize("endpoint", ["", "localhost:8000", "ftp://host/", "http://", "/hook", "http://[::1"])
+@pytest.mark.parametrize(
+    "endpoint", ["", "localhost:8000", "ftp://host/", "http://", "/hook", "http://[::1", "http://[bad"]
+)
 def test_an_endpoint_that_is_none_is_refused(endpoint: str) -> None:
     with pytest.raises(ValueError, match="must be an http or https URL"):
         HttpBackend(endpoint)

@@ -24,7 +24,7 @@ def child_pids() -> list[int]:
 def has_ended(pid: int) -> bool:
     """Whether a process has ended, be it reaped or not."""
     try:
-        return not Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return True
 

@@ -38,6 +38,11 @@ def content_type(metadata: Mapping[str, str]) -> str:
     return claim if len(names) == len(set(names)) else OCTET_STREAM
 
 
+def is_media_type(text: str) -> bool:
+    """Whether this is a type and a subtype, without parameters."""
+    return "/" in text and ";" not in text and _MEDIA_TYPE.fullmatch(text) is not None
+
+
 def content_disposition(metadata: Mapping[str, str]) -> str:
     """`inline` for types that a browser may show, else `attachment`; with the client's name for the file.
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -193,7 +194,8 @@ def _usable(address: str, base: httpx2.URL | None = None) -> httpx2.URL:
     """The address as seen from `base`. Raises ValueError."""
     try:
         url = base.join(address) if base is not None else httpx2.URL(address)
-    except httpx2.InvalidURL:
+        urlsplit(address)  # which looks closer at what is in brackets
+    except (httpx2.InvalidURL, ValueError):
         url = httpx2.URL()
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError("hook endpoint must be an http or https URL")

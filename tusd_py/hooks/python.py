@@ -44,7 +44,7 @@ class PythonBackend:
         self._timeout = timeout if timeout > 0 else None
         self._target = load(target) if isinstance(target, str) else target
         if inspect.isclass(self._target):
-            self._target = self._target()
+            self._target = _made(self._target)
         if not any(self._hook(event) for event in Event):
             raise ValueError(f"{target!r} can neither be called nor has a method for any event")
         self._room = asyncio.Semaphore(_THREADS)
@@ -110,14 +110,21 @@ def load(target: str) -> object:
         raise ValueError(f"'{target}' is not of the form module:object")
     try:
         found: object = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ValueError(f"'{module_name}' cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever the module does when it is run
+        raise ValueError(f"'{module_name}' cannot be imported: {type(error).__name__}: {error}") from error
     for name in path.split("."):
         try:
             found = getattr(found, name)
         except AttributeError:
             raise ValueError(f"'{module_name}' has no '{path}'") from None
     return found
+
+
+def _made(target: Callable[[], object]) -> object:
+    try:
+        return target()
+    except Exception as error:
+        raise ValueError(f"{target!r} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def _is_async(hook: Hook) -> bool:

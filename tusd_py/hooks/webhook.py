@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -40,7 +41,8 @@ class WebhookBackend:
         self.name = name
         try:
             self._url = httpx2.URL(url)
-        except httpx2.InvalidURL:
+            urlsplit(url)  # which looks closer at what is in brackets
+        except (httpx2.InvalidURL, ValueError):
             self._url = httpx2.URL()
         if self._url.scheme not in _PORTS or not self._url.host:
             raise ValueError("the URL of a webhook must be an http or https URL")

@@ -79,6 +79,8 @@ def configured_pipeline(
 ) -> Pipeline:
     """Chunk uploads are always looked at, tus uploads if told to or held to a list. Raises ValueError."""
     scan = thumbnails = None
+    if keywords.get("scan_max_size", STREAM_LIMIT) <= 0:
+        raise ValueError("scan_max_size must be more than 0")
     if address := keywords.get("clamd"):
         scan = Scan(
             Clamd(address, in_scan_thread, stream_limit=keywords.get("scan_max_size", STREAM_LIMIT)),
@@ -86,6 +88,8 @@ def configured_pipeline(
             unscannable=keywords.get("scan_unscannable", "quarantine"),
         )
     if sizes := [text for text in keywords.get("thumbnails", "").split(",") if text]:
+        if not all(size.isascii() and size.isdigit() for size in sizes):
+            raise ValueError("thumbnails must be numbers of pixels, with commas")
         thumbnails = Thumbnails([int(size) for size in sizes], thumbnail_directory, in_thread, durable=durable)
     detector = Detector(in_thread)
     judges_tus = keywords.get("detect", False) or bool(tus_types)
