@@ -31,7 +31,7 @@ def test_files_are_appended_in_order_up_to_the_size_that_counts(tmp_path: Path) 
     assert (tmp_path / "target").read_bytes() == b"hello world"
 
 
-def test_a_file_on_another_file_system_is_copied_through_memory(tmp_path: Path) -> None:
+def test_a_file_on_another_file_system_is_copied(tmp_path: Path) -> None:
     content = os.urandom(3 * 1024 * 1024 + 17)
     with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere, opened(tmp_path / "target") as target:
         assert Path(elsewhere).stat().st_dev != tmp_path.stat().st_dev
@@ -39,6 +39,16 @@ def test_a_file_on_another_file_system_is_copied_through_memory(tmp_path: Path) 
         source.write_bytes(content)
         os.write(target, b"before")
         append_file(target, source, len(content), never)
+    assert (tmp_path / "target").read_bytes() == b"before" + content
+
+
+def test_where_the_kernel_does_not_copy_it_goes_through_memory(tmp_path: Path) -> None:
+    """To a file that is open for appending, for one."""
+    content = os.urandom(3 * 1024 * 1024 + 17)
+    (tmp_path / "part").write_bytes(content)
+    with (tmp_path / "target").open("ab", buffering=0) as target:
+        target.write(b"before")
+        append_file(target.fileno(), tmp_path / "part", len(content), never)
     assert (tmp_path / "target").read_bytes() == b"before" + content
 
 

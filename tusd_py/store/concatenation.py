@@ -10,11 +10,14 @@ from pathlib import Path
 from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
 
-STEP = 64 * 1024 * 1024
+_STEP = 64 * 1024 * 1024
 """Bytes per call of copy_file_range: how often a stop is looked for."""
 
-_FALLBACK_STEP = 1024 * 1024
-_NO_COPY_FILE_RANGE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EIO}
+_SMALL_STEP = 1024 * 1024
+_REFUSALS = {
+    *(errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EIO),
+    errno.EBADF,  # copy_file_range's word for a file that is open for appending
+}
 
 
 def append_file(target: int, source: Path, size: int, stop_requested: Callable[[], bool]) -> None:
@@ -25,7 +28,8 @@ def append_file(target: int, source: Path, size: int, stop_requested: Callable[[
     """
     descriptor = os.open(source, os.O_RDONLY)
     try:
-        copy = _copy_in_kernel
+        ways = iter(_WAYS)
+        copy = next(ways)
         rest = size
         while rest:
             if stop_requested():
@@ -33,10 +37,11 @@ def append_file(target: int, source: Path, size: int, stop_requested: Callable[[
             try:
                 copied = copy(descriptor, target, rest)
             except OSError as error:
-                if copy is _copy_in_kernel and error.errno in _NO_COPY_FILE_RANGE:
-                    copy = _copy_through_memory
-                    continue
-                raise
+                another = next(ways, None) if error.errno in _REFUSALS else None
+                if another is None:
+                    raise
+                copy = another
+                continue
             if not copied:
                 raise UploadError(errors.UPLOAD_NOT_FINISHED, missing=rest)
             rest -= copied
@@ -44,14 +49,23 @@ def append_file(target: int, source: Path, size: int, stop_requested: Callable[[
         os.close(descriptor)
 
 
-def _copy_in_kernel(source: int, target: int, size: int) -> int:
-    return os.copy_file_range(source, target, min(size, STEP))
+def _copy_range(source: int, target: int, size: int) -> int:
+    """Within one file system; one that can (XFS, Btrfs) lets both files share whole blocks, and copies nothing."""
+    return os.copy_file_range(source, target, min(size, _STEP))
+
+
+def _copy_across(source: int, target: int, size: int) -> int:
+    """Between file systems, from page cache to page cache."""
+    return os.sendfile(target, source, None, min(size, _SMALL_STEP))
 
 
 def _copy_through_memory(source: int, target: int, size: int) -> int:
-    """Both ways move the two file positions, so that one may go on where the other stopped."""
-    view = memoryview(os.read(source, min(size, _FALLBACK_STEP)))
+    view = memoryview(os.read(source, min(size, _SMALL_STEP)))
     count = len(view)
     while view:
         view = view[os.write(target, view) :]
     return count
+
+
+_WAYS = (_copy_range, _copy_across, _copy_through_memory)
+"""From the cheapest on; all of them move the two file positions, so that one goes on where another stopped."""
