@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.chunked import Source, complete, initiate, put_all, status
 from tests.running import CHUNK, TUS, Server, ServerStarter, eventually, read_all
 
 Document = dict[str, Any]
@@ -229,6 +230,27 @@ def test_an_upload_is_not_finished_while_a_hook_does_not_let_it(start: ServerSta
     assert server.offset(url) == 5
     receiver.call("post-finish")
     assert server.patch(url, 5, b"").status == 204
+    assert receiver.types().count("post-finish") == 1
+
+
+def test_an_upload_in_chunks_is_not_completed_while_a_hook_does_not_let_it(
+    start: ServerStarter, receiver: Receiver
+) -> None:
+    server = hooked(start, receiver)
+    upload = initiate(server, Source(b"hello"))
+    put_all(server, upload)
+    receiver.answer = lambda call: 400 if call["Type"] == "pre-finish" else {}
+    for _ in range(2):
+        answer = complete(server, upload)
+        assert (answer.status, json.loads(answer.body)["code"]) == (500, "ERR_INTERNAL_SERVER_ERROR")
+        assert "fileId" not in status(server, upload)
+        assert server.request("HEAD", f"/files/{upload.id}", TUS).status in {404, 423}
+        assert server.request("GET", f"/files/{upload.id}").status in {404, 409, 423}
+    assert "post-finish" not in receiver.types()
+    receiver.answer = lambda _call: {}
+    assert complete(server, upload).status == 200
+    receiver.call("post-finish")
+    assert complete(server, upload).status == 200
     assert receiver.types().count("post-finish") == 1
 
 
