@@ -161,9 +161,10 @@ class RedisConnection:
             match = _RUN_ID.search(await connection.read_response())
             run = match[1] if match else "unknown"
             await connection.send_command("EVAL", GREET, 2, *self.memory, run, int(1000 * LEASE))
-            if await connection.read_response():
-                self.note_lost_memory()
+            is_lost = await connection.read_response() or self.run not in ("", run)
             self.run = run
+            if is_lost:
+                self.note_lost_memory()
         except BaseException:
             await connection.disconnect(nowait=True)  # else it would be used without a greeting
             raise

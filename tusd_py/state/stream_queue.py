@@ -138,7 +138,10 @@ class StreamQueue:
                     await self._done(self._keys, [_GROUP, *entries])
 
     async def keep(self) -> None:
-        """Show that what this process has in its hands is worked on."""
+        """Show that what this process has in its hands is worked on, and see whether a full Redis has room again."""
+        if self.is_local:
+            await self._connection.remember("work-probe", 1)
+            self.is_local = False
         entries = [entry for entries in self._in_hand.values() for entry in entries]
         claim = [*entries, "JUSTID"] if entries else []
         await self._keep(self._keys, [_GROUP, self._connection.name, int(1000 * _GONE_AFTER), *claim])
