@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from conformance.bench.goals import GOALS, measured
 from conformance.bench.machine import Machine
 from conformance.bench.measures import BYTES, Round
+from conformance.bench.messages import Request, whole_body
 from conformance.bench.payload import GIB, MIB
+from conformance.bench.processes import cpu_seconds, peak_memory
 from conformance.bench.results import Results, by_cpu, by_speed, percentile
 from conformance.bench.rounds import Row
 from conformance.bench.server import Cost
@@ -81,7 +85,7 @@ def test_a_server_that_keeps_nothing_is_broken_and_not_fast(tmp_path: Path) -> N
     result = run_bench(*named, "--memory", tmp_path, "--json", file)
     assert result.returncode == 1, result.stdout + result.stderr
     plain, hashed = (shape["contenders"]["forgetful"] for shape in json.loads(file.read_text())["shapes"])
-    assert "1 files of 8388608 bytes were uploaded, and 0 of 0 are right" in plain["trouble"]
+    assert "of 1 uploads of 8388608 bytes, 0 are right on the disk" in plain["trouble"]
     assert hashed == {"lacks": "no checksum", "trouble": None}
 
 
@@ -143,6 +147,33 @@ def test_what_is_hashed_may_cost_the_limit_and_the_hash() -> None:
     value = measured(goal, by_name, Machine("a machine", hash_cpu=0.7, load=0.0))
     assert value is not None
     assert round(value, 6) == round(1.2 / (0.4 + 1.1 * 0.7), 6)
+
+
+def test_processes_that_ended_count() -> None:
+    """A shell that waits for a child that uses a third of a second of processor time."""
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    script = f"{sys.executable} -c '{burn}'; echo done; read line"
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
+        assert shell.stdout is not None
+        assert shell.stdout.readline() == b"done\n"
+        used, memory = cpu_seconds([shell.pid]), peak_memory([shell.pid])
+    assert used >= 0.29
+    assert memory > 0
+    assert cpu_seconds([shell.pid]) == 0
+
+
+@pytest.mark.parametrize(
+    ("received", "body"),
+    [
+        (b"5\r\nhello\r\n6;a=b\r\n world\r\n0\r\n\r\n", b"hello world"),
+        (b"5\r\nhello\r\n0\r\n", None),
+        (b"5\r\nhel", None),
+        (b"", None),
+    ],
+)
+def test_an_answer_in_chunks_is_read_to_its_end(received: bytes, body: bytes | None) -> None:
+    head = b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked"
+    assert whole_body(Request("POST", "/files/", 201), head, received) == body
 
 
 def test_a_percentile_is_one_of_the_values() -> None:

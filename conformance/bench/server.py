@@ -138,7 +138,7 @@ class Server:
             with path.open("rb") as file:
                 same += hashlib.file_digest(file, "sha256").digest() == sha256
         if same < count:
-            raise Broken(f"{count} files of {size} bytes were uploaded, and {same} of {len(candidates)} are right")
+            raise Broken(f"of {count} uploads of {size} bytes, {same} are right on the disk")
 
     @contextmanager
     def measured(self) -> Iterator[Cost]:
