@@ -181,6 +181,17 @@ def test_a_place_that_is_not_for_data_is_an_error_of_the_hook(
     assert not visible(server)
 
 
+def test_no_two_uploads_have_the_same_place(start: ServerStarter, receiver: Receiver) -> None:
+    server = hooked(start, receiver, events="pre-create")
+    plain = server.create(5)
+    for place in ("place.bin", plain.rpartition("/")[2]):
+        receiver.answer = lambda _call, place=place: {"ChangeFileInfo": {"Storage": {"Path": place}}}  # type: ignore[misc]
+        answers = [server.request("POST", headers=TUS | {"Upload-Length": "5"}) for _ in range(2)]
+        assert (answers[1].status, answers[1].code) == (400, "ERR_UPLOAD_EXISTS")
+    assert answers[0].status == 400
+    assert server.patch(plain, 0, b"hello").status == 204
+
+
 def test_a_place_is_cleaned_and_may_be_on_another_file_system(start: ServerStarter, receiver: Receiver) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
         server = hooked(start, receiver, events="pre-create,post-finish")

@@ -19,13 +19,16 @@ def _taken() -> FileExistsError:
 
 
 @contextmanager
-def claimed_data_file(path: Path, info_path: Path, file_mode: int, directory_mode: int) -> Iterator[None]:
+def claimed_data_file(
+    path: Path, info_path: Path, file_mode: int, directory_mode: int, *, may_be_left: bool = True
+) -> Iterator[None]:
     """Have an empty data file to oneself while its `.info` is published; a file made here goes if that fails.
 
-    An empty file without `.info`, which a crashed creation left, is used. Raises FileExistsError where the id is taken,
-    or is being made or removed by somebody else just now.
+    An empty file without `.info`, which a crashed creation left, is used if it `may_be_left`: not in a place that does
+    not follow from the id, where it may be the file of another upload that has no bytes yet. Raises FileExistsError
+    where the id or the place is taken, or is being made or removed by somebody else just now.
     """
-    descriptor, is_new = _open_locked(path, info_path, file_mode, directory_mode)
+    descriptor, is_new = _open_locked(path, info_path, file_mode, directory_mode, may_be_left=may_be_left)
     try:
         yield
     except BaseException:
@@ -85,13 +88,18 @@ def make_parents(path: Path, directory_mode: int) -> None:
         raise _taken() from None
 
 
-def _open_locked(path: Path, info_path: Path, file_mode: int, directory_mode: int) -> tuple[int, bool]:
+def _open_locked(
+    path: Path, info_path: Path, file_mode: int, directory_mode: int, *, may_be_left: bool
+) -> tuple[int, bool]:
     """The file, and whether it was made here. One that another creation took first is left to that."""
     while not info_path.exists():
         try:
             descriptor, is_new = _open(path, file_mode, directory_mode)
         except FileNotFoundError:
             continue  # removed while we looked at it
+        if not is_new and not may_be_left:
+            os.close(descriptor)
+            break
         is_locked = _lock(descriptor)
         status = os.fstat(descriptor)
         if is_locked and status.st_nlink and _is_empty_file(status) and not info_path.exists():

@@ -127,7 +127,13 @@ class FilesystemStore:
         with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry(upload.id) as info:
             created = self._write_info(info, replace(upload, path=str(path)))
             make_parents(self._info_path(upload.id), self._directory_mode)
-            with claimed_data_file(path, self._info_path(upload.id), self._file_mode, self._directory_mode):
+            with claimed_data_file(
+                path,
+                self._info_path(upload.id),
+                self._file_mode,
+                self._directory_mode,
+                may_be_left=path == self._data_path(upload.id),
+            ):
                 info.link(self._info_path(upload.id))
             if self._durability == "each" or (self._durability == "finish" and upload.size == 0):
                 self._sync_names(upload.id, path)
