@@ -114,7 +114,7 @@ class RedisConnection:
             if failure is not None:
                 self._note(failure)
                 raise UploadError(errors.STATE_UNAVAILABLE, reason=type(failure).__name__) from failure
-        self._failures = 0
+        self._failures, self._silent_until = 0, 0.0
         if self.trouble:
             self.trouble = ""
             self._count("recovered")
