@@ -1,4 +1,4 @@
-"""The conformance suite against our server, in two settings, as an application in servers that lend no sockets, and
+"""The conformance suite against our server, in several settings, as an application in servers that lend no sockets, and
 against two tus servers of other people.
 
 The latter have lists of known failures, and each of those must fail: so the suite is seen to be able to.
@@ -13,6 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.redis_server import RedisServer
+from tests.running import ServerStarter
 
 ROOT = Path(__file__).parent.parent
 OURS = "{python} -m tusd_py -host 127.0.0.1 -port {{port}} -upload-dir {{dir}}"
@@ -44,10 +47,31 @@ SERVERS = {
 }
 
 
+WORKERS = {"files": (), "redis": ("-redis-url", "{redis}", "-redis-prefix", "conformance")}
+
+
 @pytest.mark.parametrize("name", SERVERS)
 def test_the_conformance_suite_passes(name: str, tmp_path: Path) -> None:
     url, command, options = SERVERS[name]
-    arguments = ["--base-url", url, "--server-command", command.format(python=sys.executable), *options]
+    run_suite(name, tmp_path, "--base-url", url, "--server-command", command.format(python=sys.executable), *options)
+
+
+@pytest.mark.parametrize("state", WORKERS)
+def test_the_conformance_suite_passes_with_four_workers(
+    start: ServerStarter, redis: RedisServer, state: str, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """The long form has the tests as well that kill the server, which takes a start of all workers each."""
+    redis.use("conformance")
+    flags = ["-workers", "4", *(flag.format(redis=redis.url) for flag in WORKERS[state])]
+    if pytestconfig.getoption("long"):
+        command = " ".join([OURS.format(python=sys.executable), *flags])
+        server = ["--base-url", "http://127.0.0.1:{port}/files/", "--server-command", command]
+    else:
+        server = ["--base-url", start(*flags).url]
+    run_suite(f"ours with four workers {state}", tmp_path, *server)
+
+
+def run_suite(name: str, tmp_path: Path, *arguments: str) -> None:
     reports = Path(os.environ.get("TUSD_PY_REPORTS", tmp_path))
     report = reports / f"{re.sub('[^a-z]+', '-', name.lower()).strip('-')}.md"
     result = subprocess.run(
@@ -61,5 +85,5 @@ def test_the_conformance_suite_passes(name: str, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout[-6000:]
     summary = result.stdout.splitlines()[-1]
     assert re.search(r"\d{3} passed", summary), summary
-    assert ("xfailed" in summary) == ("--known-failures" in options), summary
+    assert ("xfailed" in summary) == ("--known-failures" in arguments), summary
     assert "CORE-07" in report.read_text()

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -231,6 +232,18 @@ def test_one_page_has_the_metrics_of_all_and_nothing_goes_back(start: ServerStar
     started = values(server, "process_start_time_seconds")
     assert len(started) == 3
     assert 'worker="0"' in started
+
+
+def test_connections_that_stay_are_shared_out(start: ServerStarter) -> None:
+    server = start("-workers", "2")
+    with ExitStack() as open_connections:
+        for _ in range(30):
+            connection = open_connections.enter_context(server.connection())
+            connection.sendall(b"OPTIONS /files/ HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert read_head(connection).startswith(b"HTTP/1.1 200 ")
+        for pid in server.workers():
+            descriptors = Path(f"/proc/{pid}/fd").iterdir()
+            assert sum(os.readlink(path).startswith("socket:") for path in descriptors) >= 10
 
 
 def test_new_certificates_are_shown_by_all_workers(start: ServerStarter, tmp_path: Path) -> None:

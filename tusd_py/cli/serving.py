@@ -202,6 +202,8 @@ def _listening(flags: Mapping[str, Any]) -> Iterator[tuple[socket.socket, str]]:
 
 def _build(flags: Mapping[str, Any], board: Board | None = None) -> Starlette:
     keywords = {name: flags[name] for name in (*_APP_FLAGS, *_PIPELINE_FLAGS, *_HOOK_FLAGS)}
+    if board is not None:  # each worker has its part
+        keywords["pipeline_concurrency"] = -(-flags["pipeline_concurrency"] // number_of_workers(flags))
     types = flags["allowed_types"]
     if flags["hooks_python"]:
         sys.path.insert(0, os.getcwd())  # where a module is looked for by `python -m`, and not by a command

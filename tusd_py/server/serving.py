@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -20,6 +21,7 @@ import uvicorn
 from tusd_py.server.heads import ConnectionLimits
 from tusd_py.server.protocol import protocol_class
 from tusd_py.server.tls import Certificates
+from tusd_py.server.turns import TurnTaking
 from tusd_py.server.worker import LATE, READY, Supervision
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -120,7 +122,9 @@ class _Server(uvicorn.Server):
         self.has_timed_out = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup(sockets if self._supervision is None else [])
+        if self.started and sockets and self._supervision is not None:
+            self.servers.append(self._taking_turns(sockets[0], self._supervision))  # type: ignore[arg-type]
         if self.started:
             if self._supervision is not None:
                 self._supervision.listen(self._step_back, self._reload)
@@ -130,6 +134,13 @@ class _Server(uvicorn.Server):
             self._announce()
             if self._supervision is not None:
                 self._supervision.say(READY)
+
+    def _taking_turns(self, listener: socket.socket, supervision: Supervision) -> TurnTaking:
+        config, state = self.config, self.server_state
+        protocol: Any = config.http_protocol_class
+        loop = asyncio.get_running_loop()
+        make_protocol = partial(protocol, config=config, server_state=state, app_state=self.lifespan.state, _loop=loop)
+        return TurnTaking(loop, listener, supervision.board, make_protocol, config.ssl)
 
     async def on_tick(self, counter: int) -> bool:
         if self._supervision is not None:

@@ -24,7 +24,10 @@ def shared_directory() -> Iterator[Path]:
 
 
 class Column(IntEnum):
-    """`PID` is 0 where no worker has the row. `UNFINISHED` stays when one dies: the next one goes on with it."""
+    """`PID` is 0 where no worker has the row, `ACCEPTED` where it takes no connections.
+
+    `UNFINISHED` stays when one dies: the next one goes on with it.
+    """
 
     PID = 0
     ACCEPTED = 1
