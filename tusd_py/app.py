@@ -38,6 +38,7 @@ from tusd_py.store.directories import prepare_directories
 from tusd_py.store.filesystem import Durability, FilesystemStore
 from tusd_py.store.keys import load_or_create_signing_keys, read_keys
 from tusd_py.store.mounts import is_local
+from tusd_py.store.sessions import SessionStore
 from tusd_py.version import __version__
 from tusd_py.web.api import Api, ApiOptions
 from tusd_py.web.api_endpoint import ApiEndpoint
@@ -46,6 +47,7 @@ from tusd_py.web.cors import Cors
 from tusd_py.web.download import DownloadOptions, Downloads
 from tusd_py.web.envelope import Handler, TusEndpoint
 from tusd_py.web.pages import Greeting, health_page, metrics_page
+from tusd_py.web.places import check_places
 from tusd_py.web.proxies import Proxies
 from tusd_py.web.route import TreeRoute
 from tusd_py.web.tus import TusHandlers, TusOptions
@@ -144,7 +146,9 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     api_keys = read_keys(Path(api_key_file)) if api_key_file else ()
 
     base_path = _path_of_tree(base_path)
-    api_path = _path_of_tree(api_path).rstrip("/") if api_path else ""
+    api_path = _path_of_tree(api_path) if api_path else ""
+    check_places(base_path, api_path, metrics_path, health_path)
+    api_path = api_path.rstrip("/")
     has_downloads = downloads != "off" and not disable_download
     tus_types = _media_types(allowed_types or ())
     metrics = Metrics(board)
@@ -194,10 +198,11 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     files, finishing, hooks, pipeline = finished.files, finished.finishing, finished.hooks, finished.pipeline
     threads = (file_threads, body_threads, copy_threads)
     unfinished, draining = Unfinished(max_unfinished, board), Draining()
-    uploads = Uploads(store, state, metrics, limits, unfinished, finishing, hooks, draining, *threads)
+    session_store = SessionStore(state_directory, file_mode=file_perms, each_durable=durability == "each")
+    uploads = Uploads(store, session_store, state, metrics, limits, unfinished, finishing, hooks, draining, *threads)
     chunked = compose_chunked_uploads(
         store,
-        state_directory,
+        session_store,
         state,
         uploads,
         finished,
@@ -207,8 +212,6 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         *threads,
         limits=ChunkLimits(chunk_size, limits.lock_timeout, min_free_space),
         expire_after=max(chunk_expire_after, 0.0),
-        file_mode=file_perms,
-        each_durable=durability == "each",
     )
     duties = Duties(state_directory / "run", body_threads)
     look_at_uploads = bool(limits.expire_after or limits.max_unfinished)
@@ -282,6 +285,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
             allowed_types=chunk_types,
             detection_problem=pipeline.detection_problem,
             has_downloads=has_downloads,
+            has_termination=not disable_termination,
             needs_key_to_mint=downloads == "signed",
         ),
     )

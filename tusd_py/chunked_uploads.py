@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from tusd_py.finished_files import FinishedFiles
 from tusd_py.service.assembly import Assembly
@@ -34,7 +33,7 @@ class ChunkedUploads:
 
 def compose_chunked_uploads(
     store: FilesystemStore,
-    state_directory: Path,
+    session_store: SessionStore,
     state: State,
     uploads: Uploads,
     finished: FinishedFiles,
@@ -47,11 +46,8 @@ def compose_chunked_uploads(
     *,
     limits: ChunkLimits,
     expire_after: float,
-    file_mode: int,
-    each_durable: bool,
 ) -> ChunkedUploads:
     """`expire_after` is in seconds, 0 for never."""
-    session_store = SessionStore(state_directory, file_mode=file_mode, each_durable=each_durable)
     sessions = Sessions(session_store, uploads, file_threads, expire_after=expire_after)
     assembly = Assembly(session_store, copy_threads)
     chunks = Chunks(

@@ -19,6 +19,7 @@ SESSIONS = st.builds(
     chunk_size=st.integers(1, 2**40).map(lambda count: count * UNIT),
     created_at=st.floats(0, 2**40),
     failure=st.none() | TEXTS,
+    path=st.text(),
 )
 
 

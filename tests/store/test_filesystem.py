@@ -5,9 +5,11 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from traceback import walk_tb
@@ -607,7 +609,7 @@ def test_an_adoption_can_be_taken_back_from_wherever_it_has_come_to(tmp_path: Pa
         (tmp_path / "abc").hardlink_to(source)
     if "info" in steps:
         store.adopt(adopted(), source)
-    store.withdraw_adopted("abc", source)
+    store.withdraw_adopted(adopted(), source)
     assert files_in(tmp_path) == {".tusd-py/chunks/data": b"hello world"}
     store.adopt(adopted(), source)
     assert is_whole(store, source)
@@ -618,8 +620,47 @@ def test_an_upload_that_was_not_adopted_is_not_taken_back(tmp_path: Path) -> Non
     source = whole_file(store)
     complete(store, "abc", b"hello world")
     before = files_in(tmp_path)
-    store.withdraw_adopted("abc", source)
+    store.withdraw_adopted(adopted(), source)
     assert files_in(tmp_path) == before
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A directory on another file system."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        assert os.stat(directory).st_dev != os.stat(tmp_path).st_dev
+        yield Path(directory)
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True], ids=["same file system", "another"])
+def test_an_adopted_file_is_where_a_hook_wants_it(tmp_path: Path, elsewhere: Path, is_elsewhere: bool) -> None:
+    folder = elsewhere if is_elsewhere else tmp_path
+    store = store_in(tmp_path)
+    source, upload = whole_file(store), replace(adopted(), path=str(folder / "sub" / "file"))
+    for _ in range(2):
+        store.adopt(upload, source)
+        loaded = store.load("abc")
+        assert (loaded.path, loaded.is_complete) == (upload.path, True)
+        assert [path.read_bytes() for path in (folder / "sub").iterdir()] == [b"hello world"]
+    assert sorted(files_in(tmp_path / ".tusd-py")) == ["chunks/data"]
+    store.withdraw_adopted(upload, source)
+    assert list((folder / "sub").iterdir()) == []
+    assert not (tmp_path / "abc.info").exists()
+    assert source.read_bytes() == b"hello world"
+
+
+def test_a_copy_of_which_a_crash_has_left_both_names_is_known_again(tmp_path: Path, elsewhere: Path) -> None:
+    store = store_in(tmp_path)
+    source, upload = whole_file(store), replace(adopted(), path=str(elsewhere / "file"))
+    for lost in (tmp_path / "abc.info", elsewhere / "file"):
+        store.adopt(upload, source)
+        (elsewhere / "file.tusd-py").hardlink_to(elsewhere / "file")
+        (tmp_path / "abc.info").unlink()
+        lost.unlink(missing_ok=True)
+        assert store.adopt(upload, source).path == str(elsewhere / "file")
+        assert [path.name for path in elsewhere.iterdir()] == ["file"]
+    (tmp_path / "abc.info").unlink()
+    assert problem_of(lambda: store.adopt(upload, source)) is errors.UPLOAD_EXISTS, "it could be anybody's"
 
 
 def test_a_file_that_is_not_there_is_not_adopted(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.running import TUS, Server, ServerStarter
+from tests.running import DEADLINE, TUS, Server, ServerStarter
 from tests.web.api import SMALL_CHUNKS, ApiClient, announcement, content, error_of
 
 ORIGIN = {"Origin": "https://page.example"}
@@ -46,6 +46,36 @@ def test_at_the_root_the_api_health_and_metrics_win_over_ids(start: ServerStarte
     assert url.startswith(f"http://127.0.0.1:{server.port}/")
     assert server.patch(url, 0, b"hello").status == 204
     assert server.request("HEAD", "/apis", TUS).status == 404
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("-api-path", "/files"),
+        ("-api-path", "/files/api"),
+        ("-api-path", "/"),
+        ("-base-path", "/api/files/"),
+        ("-metrics-path", "/files/metrics"),
+        ("-metrics-path", "/api"),
+        ("-metrics-path", "/health"),
+    ],
+    ids=" ".join,
+)
+def test_places_that_hide_one_another_are_refused(start: ServerStarter, flags: tuple[str, str]) -> None:
+    server = start(*flags, wait=False)
+    assert server.process.wait(DEADLINE) == 1
+    assert "hide" in server.output() or "are both /health" in server.output()
+
+
+def test_where_nothing_may_be_removed_the_api_removes_nothing(start: ServerStarter) -> None:
+    api = ApiClient(start(*SMALL_CHUNKS, "-disable-termination"))
+    upload_id, _ = api.upload(b"hello")
+    answer = api.call("DELETE", f"/uploads/{upload_id}")
+    assert error_of(answer) == (405, "ERR_METHOD_NOT_ALLOWED")
+    assert "DELETE" not in answer.headers["allow"]
+    assert api.status(upload_id)["status"] == "ready"
+    described = api.ask("GET", "/openapi.json")["paths"]
+    assert "delete" not in described.get("/uploads/{uploadId}", {})
 
 
 def test_links_lead_to_where_the_proxy_is(start: ServerStarter) -> None:

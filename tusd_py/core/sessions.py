@@ -17,7 +17,8 @@ from tusd_py.core.uploads import CHUNKS, Upload
 class Session:
     """An upload in chunks that has not become a file yet; sizes in bytes, times in Unix seconds.
 
-    `file_id` is that of the file which it will become. `failure` is the reason for which it never will.
+    `file_id` is that of the file which it will become, `path` its place where a hook has chosen one. `failure` is the
+    reason for which it never will.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Session:
     created_at: float
     changed_at: float = 0.0
     failure: str | None = None
+    path: str = ""
 
     @property
     def chunk_count(self) -> int:
@@ -74,7 +76,7 @@ def changed_by_hooks(session: Session, upload: Upload) -> Session:
         content_type=upload.metadata.get("filetype") or session.announced.content_type,
         owner_id=upload.metadata.get("ownerId") or session.announced.owner_id,
     )
-    return replace(session, id=upload.id, announced=announced)
+    return replace(session, id=upload.id, announced=announced, path=upload.path)
 
 
 def upload_of(session: Session) -> Upload:
@@ -86,6 +88,7 @@ def upload_of(session: Session) -> Upload:
         metadata={"filename": announced.file_name, "filetype": announced.content_type, "ownerId": announced.owner_id},
         offset=announced.file_size,
         created_at=session.created_at,
+        path=session.path,
         file_id=session.file_id,
         protocol=CHUNKS,
     )
@@ -122,6 +125,7 @@ def encode_session(session: Session) -> bytes:
         "chunkSize": session.chunk_size,
         "created": session.created_at,
         "failure": session.failure,
+        "path": session.path,
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
@@ -143,6 +147,7 @@ def decode_session(text: bytes) -> Session:
             chunk_size=document["chunkSize"],
             created_at=document["created"],
             failure=document["failure"],
+            path=document.get("path", ""),
         )
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(type(error).__name__) from error

@@ -85,24 +85,37 @@ class Discarding:
                 session = await self._in_thread(self._session_store.load, upload_id)
                 if await self._in_thread(self._records.exists, session.file_id):
                     await self._remove(session, timeout=0, with_file=False)  # which a killed server had left to do
-                elif expire and self._sessions.is_due(session):
-                    await self._state.bury(upload_id)  # nobody is to find nothing in between
-                    await self._remove(session, timeout=0)
-                    self._metrics.uploads_expired.inc()
-                    log.info(LogEvent("UploadExpired", id=upload_id))
-                else:
+                elif not (expire and await self._expire(session)):
                     count += 1
             except UploadError:
                 count += 1  # in use, or gone by now
         return count
 
+    async def _expire(self, session: Session) -> bool:
+        """Remove a session whose time is over, also when it is looked at once more under the hold; whether it was."""
+        if not self._sessions.is_due(session):
+            return False
+        data = self._session_store.data_path(session.id)
+        async with self._state.hold(session.id, str(data), timeout=0):
+            if not self._sessions.is_due(await self._in_thread(self._session_store.load, session.id)):
+                return False
+            await self._state.bury(session.id)  # nobody is to find nothing in between
+            await self._remove_held(session, with_file=True)
+        self._metrics.uploads_expired.inc()
+        log.info(LogEvent("UploadExpired", id=session.id))
+        return True
+
     async def _remove(self, session: Session, timeout: float, *, with_file: bool = True) -> None:
-        """Forget a session and, `with_file`, what a server that was killed in the end has made of it."""
         data = self._session_store.data_path(session.id)
         async with self._state.hold(session.id, str(data), timeout=timeout):
-            if with_file:
-                await self._finishing.forget(session.file_id)
-                await self._in_thread(self._store.withdraw_adopted, session.id, data)
-            await self._in_thread(self._session_store.remove, session.id)
+            await self._remove_held(session, with_file=with_file)
+
+    async def _remove_held(self, session: Session, *, with_file: bool) -> None:
+        """Forget a session and, `with_file`, what a server that was killed in the end has made of it."""
+        if with_file:
+            await self._finishing.forget(session.file_id)
+            data = self._session_store.data_path(session.id)
+            await self._in_thread(self._store.withdraw_adopted, upload_of(session), data)
+        await self._in_thread(self._session_store.remove, session.id)
         self._assembly.forget(session.id)
         self._unfinished.remove()

@@ -126,9 +126,10 @@ class Files:
         self._signer.verify(subject, query, time.time())
 
     async def run(self) -> None:
-        """Find the files whose bytes are gone, for ever."""
+        """Find the files whose bytes are gone, and what an edge serves of those that were removed; for ever."""
         while True:
             try:
+                await self._in_thread(self._records.sweep_public)
                 ids = self._records.settled_ids()
                 while batch := await self._in_thread(lambda: list(islice(ids, _BATCH))):  # noqa: B023 -- at once
                     await self._in_thread(self._look_at, batch)

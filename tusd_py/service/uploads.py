@@ -29,6 +29,7 @@ from tusd_py.service.threads import Threads
 from tusd_py.service.unfinished import Unfinished
 from tusd_py.state import Hold, State
 from tusd_py.store.filesystem import FilesystemStore
+from tusd_py.store.sessions import SessionStore
 
 log = logging.getLogger("tusd_py")
 
@@ -54,6 +55,7 @@ class Uploads:
     def __init__(
         self,
         store: FilesystemStore,
+        sessions: SessionStore,
         state: State,
         metrics: Metrics,
         limits: Limits,
@@ -66,6 +68,7 @@ class Uploads:
         copy_threads: Threads,
     ) -> None:
         self._store = store
+        self._sessions = sessions
         self._state = state
         self._metrics = metrics
         self._limits = limits
@@ -127,6 +130,8 @@ class Uploads:
             raise UploadError(errors.FILE_NOT_READY, file_status="uploading")
         if await self._finishing.has_record(upload):
             return upload
+        if upload.protocol == CHUNKS and await self._in_thread(self._sessions.exists, upload_id):
+            raise UploadError(errors.FILE_NOT_READY, file_status="assembling")
         async with self._hold(upload) as hold:
             upload = await self._in_thread(self._store.load, upload_id, hold.descriptor)
             return await self._finishing.finish(await self._finish(upload, was_complete=True))
@@ -265,6 +270,8 @@ class Uploads:
                 await self._hooks.before_terminate(upload)
             if upload.file_id is not None:
                 await self._finishing.forget(upload.file_id)
+            if upload.protocol == CHUNKS:  # which a server that was killed in the end may have left to complete
+                await self._in_thread(self._sessions.remove, upload_id)
             await self._in_thread(self._store.remove, upload)
         self._settled.pop(upload_id, None)
         if not upload.is_complete:
@@ -338,11 +345,11 @@ class Uploads:
         """
         if not upload.is_complete:
             return upload
+        if upload.protocol == CHUNKS:
+            return await self._finish_chunked(upload)
         if self._is_to_be_file(upload):
             if await self._finishing.has_record(upload):
                 return upload
-            if upload.protocol == CHUNKS:
-                raise UploadError(errors.UPLOAD_LOCKED)  # its session is still being completed
             if upload.file_id is not None:
                 await self._tell_finished(upload)
             upload = await self._finishing.finish(upload)
@@ -351,6 +358,17 @@ class Uploads:
         elif upload.is_partial and not self._limits.strict:
             await self._tell_finished(upload)
         self._count_finished(upload)
+        return upload
+
+    async def _finish_chunked(self, upload: Upload) -> Upload:
+        """Only `complete` makes a file of an upload in chunks; raises 423 until a killed server's work is done again.
+
+        One that has neither session nor record was being removed by a killed server.
+        """
+        if not await self._finishing.has_record(upload):
+            if await self._in_thread(self._sessions.exists, upload.id):
+                raise UploadError(errors.UPLOAD_LOCKED)
+            upload = await self._finishing.finish(upload)
         return upload
 
     async def _tell_finished(self, upload: Upload) -> None:

@@ -65,6 +65,57 @@ def _copy_data(made: Entry, path: Path, file_mode: int, stop_requested: Callable
         os.close(descriptor)
 
 
+def adopt_data(source: Path, path: Path, file_mode: int, *, durable: bool) -> None:
+    """Let a whole file have the name `path` as well, or, on another file system, a copy of it.
+
+    Raises FileExistsError where the name is another file's. After a crash it is done again; a copy is known as ours by
+    its second name until `forget_copy`.
+    """
+    try:
+        os.link(source, path)
+    except FileExistsError:
+        if not is_adopted(source, path):
+            raise
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        if not is_adopted(source, path):
+            _adopt_copy(source, path, file_mode, durable=durable)
+
+
+def _adopt_copy(source: Path, path: Path, file_mode: int, *, durable: bool) -> None:
+    copy = _copy_of(path)
+    copy.unlink(missing_ok=True)
+    descriptor = os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, file_mode)
+    try:
+        append_file(descriptor, source, os.stat(source).st_size, lambda: False)
+        if durable:
+            os.fsync(descriptor)
+        os.link(copy, path)
+    except BaseException:
+        copy.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def forget_copy(path: Path) -> None:
+    """The file at `path` is described by its `.info` from now on, and needs no second name."""
+    _copy_of(path).unlink(missing_ok=True)
+
+
+def is_adopted(source: Path, path: Path) -> bool:
+    """Whether the name was given to the file, or to a copy of it that has its second name still."""
+    try:
+        return any(os.path.samefile(each, path) for each in (source, _copy_of(path)) if each.exists())
+    except FileNotFoundError:
+        return False
+
+
+def _copy_of(path: Path) -> Path:
+    return path.with_name(path.name + ".tusd-py")
+
+
 def remove_unpublished(path: Path, info_path: Path) -> bool:
     """Remove a data file that no `.info` belongs to, unless somebody works on it; whether that was done."""
     try:

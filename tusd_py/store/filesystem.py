@@ -18,7 +18,15 @@ from tusd_py.core.ids import LONGEST, LONGEST_NAME, RESERVED_ENDINGS, is_upload_
 from tusd_py.core.info import CorruptInfo, decode_info, encode_info
 from tusd_py.core.uploads import Upload
 from tusd_py.store.concatenation import append_file
-from tusd_py.store.data_files import claimed_data_file, make_parents, place_data, remove_unpublished
+from tusd_py.store.data_files import (
+    adopt_data,
+    claimed_data_file,
+    forget_copy,
+    is_adopted,
+    make_parents,
+    place_data,
+    remove_unpublished,
+)
 from tusd_py.store.receiver import Receiver
 from tusd_py.store.system_errors import system_errors_translated
 from tusd_py.store.unverified import UnverifiedMarks
@@ -173,29 +181,36 @@ class FilesystemStore:
 
         Durable by policy. After a crash it is called again, and goes on from what is there.
         """
-        path = self._data_path(upload.id)
+        path, is_durable = self._place_of(upload), self._durability != "none"
         with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry(upload.id) as info:
             created = self._write_info(info, replace(upload, size=upload.offset, path=str(path)))
-            if self._durability != "none":
-                sync_file(source)
-            make_parents(path, self._directory_mode)
-            with suppress(FileExistsError):
-                os.link(source, path)
-            if not os.path.samefile(source, path):
-                raise UploadError(errors.UPLOAD_EXISTS)
-            if not self._info_path(upload.id).exists():
+            if self._has_adopted(upload):
+                if is_durable:
+                    self._sync_names(upload.id, path)
+            else:
+                if is_durable:
+                    sync_file(source)
+                make_parents(path, self._directory_mode)
+                make_parents(self._info_path(upload.id), self._directory_mode)
+                adopt_data(source, path, self._file_mode, durable=is_durable)
                 self._publish_info(info, upload.id, path)
-            elif self._durability != "none":
-                sync_directory(path.parent)
+            forget_copy(path)
         return created
 
-    def withdraw_adopted(self, upload_id: str, source: Path) -> None:
+    def withdraw_adopted(self, upload: Upload, source: Path) -> None:
         """Take back what `adopt` has published of a file that is being removed before anybody was told of it."""
-        path = self._data_path(upload_id)
+        path = self._place_of(upload)
         with system_errors_translated():
-            if path.exists() and os.path.samefile(source, path):
-                self._info_path(upload_id).unlink(missing_ok=True)
+            if self._has_adopted(upload):
+                self._info_path(upload.id).unlink()
+                path.unlink(missing_ok=True)
+            elif is_adopted(source, path):
                 path.unlink()
+            forget_copy(path)
+
+    def _has_adopted(self, upload: Upload) -> bool:
+        """Whether the upload's `.info` was published before, which comes last."""
+        return upload.file_id is not None and self.file_id_of(upload.id) == upload.file_id
 
     def _publish_info(self, info: Entry, upload_id: str, path: Path) -> None:
         """Let an upload appear whose data is there; without its `.info` the data is garbage."""

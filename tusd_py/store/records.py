@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -133,12 +133,10 @@ class RecordStore:
     def settle(self, record: FileRecord) -> None:
         """Write down how a pending record ended. If it was removed meanwhile, nothing is left of it."""
         with system_errors_translated(missing=errors.STORE_UNAVAILABLE):
-            self.replace(record)
-            try:
-                self._pending_path(record.id).unlink()
-            except FileNotFoundError:
-                self.remove(record.id)
+            if not self._replace(record, self._pending_path(record.id)):
+                self.withdraw(record.id)
                 return
+            self._pending_path(record.id).unlink(missing_ok=True)
             if self._durable:
                 sync_directory(self._pending)
 
@@ -146,41 +144,63 @@ class RecordStore:
         """Put a settled record on the list of work again, if it is not there; an edge does not serve it meanwhile."""
         self.withdraw(record.id)
         record = replace(record, status=Status.PROCESSING, reopened_at=time.time())
+        pending, settled = self._pending_path(record.id), self._settled_path(record.id)
         with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry("") as entry:
             entry.write(_line(record), durable=self._durable)
-            try:
-                entry.link(self._pending_path(record.id))
-            except FileExistsError:
-                return
-            if self._durable:
-                sync_directory(self._pending)
-            # An entry is locked: nobody settles the record before it is off the other list.
-            self._settled_path(record.id).unlink(missing_ok=True)
+            with self._moving():
+                if pending.exists() or not settled.exists():
+                    return
+                entry.link(pending)
+                if self._durable:
+                    sync_directory(self._pending)
+                # An entry is locked: nobody settles the record before it is off the other list.
+                settled.unlink()
 
     def replace(self, record: FileRecord) -> None:
-        """Change a settled record."""
+        """Change a settled record, if it is there still."""
+        with system_errors_translated(missing=errors.STORE_UNAVAILABLE):
+            self._replace(record, self._settled_path(record.id))
+
+    def _replace(self, record: FileRecord, known: Path) -> bool:
+        """Write a settled record, if one is `known` by that name: one that was removed does not come back."""
         path = self._settled_path(record.id)
-        with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry("") as entry:
+        with self._workspace.entry("") as entry:
             entry.write(_line(record), durable=self._durable)
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            entry.replace(path)
+            with self._moving():
+                if not known.exists():
+                    return False
+                entry.replace(path)
             if self._durable:
                 sync_directory(path.parent)
                 sync_directory(self._settled)
+        return True
 
     def remove(self, file_id: str) -> None:
         """Forget a file; whoever works on it notices when it settles."""
         with system_errors_translated():
-            for path in (self._pending_path(file_id), self._settled_path(file_id)):
-                path.unlink(missing_ok=True)
+            with self._moving():
+                for path in (self._pending_path(file_id), self._settled_path(file_id)):
+                    path.unlink(missing_ok=True)
             self.withdraw(file_id)
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Records are removed, and go from one list to the other, one at a time among all processes."""
+        descriptor = os.open(self._pending, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     # --- what an edge may serve ---
 
     def publish(self, record: FileRecord, headers: dict[str, str]) -> None:
         """Give the bytes a name in `public/`, after the headers that they must be served with.
 
-        Bytes on another file system get none, and are served by us only.
+        Bytes on another file system get none, and are served by us only. Durable by policy, so that a file that is
+        said to be ready is found by the edge after a loss of power as well.
         """
         target = self._public / record.id
         with system_errors_translated(), self._public_workspace.entry("") as entry:
@@ -194,6 +214,8 @@ class RecordStore:
                 self.withdraw(record.id)
                 if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
                     raise
+            if self._durable:
+                sync_directory(self._public)
 
     def is_public(self, file_id: str) -> bool:
         return (self._public / file_id).exists()
@@ -203,6 +225,13 @@ class RecordStore:
         with system_errors_translated():
             (self._public / file_id).unlink(missing_ok=True)
             (self._public / (file_id + _ENDING)).unlink(missing_ok=True)
+
+    def sweep_public(self) -> None:
+        """Take away from the edge what a server that was killed has left of files that were removed."""
+        with system_errors_translated():
+            for name in {path.name.removesuffix(_ENDING) for path in self._public.iterdir()}:
+                if is_file_id(name) and not self.exists(name):
+                    self.withdraw(name)
 
     def _places(self, file_id: str) -> tuple[Path, ...]:
         """Where to look for a record, in this order, so that one that is just being settled is not missed."""

@@ -59,6 +59,15 @@ class SessionStore:
                 raise UploadError(errors.UPLOAD_NOT_FOUND, corrupt_session=str(error)) from error
         return replace(session, changed_at=changed_at)
 
+    def exists(self, upload_id: str) -> bool:
+        try:
+            self.load(upload_id)
+        except UploadError as error:
+            if error.problem is errors.UPLOAD_NOT_FOUND:
+                return False
+            raise
+        return True
+
     def upload_ids(self) -> Iterator[str]:
         with system_errors_translated():
             for path in list(self._directory.iterdir()):

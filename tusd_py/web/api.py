@@ -34,7 +34,8 @@ _LOOK_AGAIN = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """A request to the API: `path` is what follows the API's own, `names` what it names.
+    """A request to the API: `path` is what follows the API's own, `raw_path` the same as it was written, `names` what
+    it names.
 
     `origin` is `scheme://host` of this server as the client knows it. `has_key` says whether an API key came with it,
     `needs_key` whether this server has any.
@@ -42,6 +43,7 @@ class ApiRequest:
 
     method: str
     path: str
+    raw_path: str
     names: dict[str, str]
     query: str
     origin: str
@@ -65,6 +67,7 @@ class ApiOptions:
     allowed_types: frozenset[str]
     detection_problem: str = ""
     has_downloads: bool = True
+    has_termination: bool = True
     needs_key_to_mint: bool = False
 
 
@@ -73,7 +76,7 @@ ApiHandler = Callable[[ApiRequest], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class ApiRoute:
-    """A method on a path; `{upload_id}` may hold slashes, so of two paths that fit the first is meant.
+    """A method on a path; `{upload_id}` may hold slashes.
 
     Without `needs_key` it is open to everybody. One that is not `on` keeps its path to itself and is not allowed.
     """
@@ -116,7 +119,7 @@ class Api:
             ApiRoute("GET", "/uploads/{upload_id}/status", self.status),
             ApiRoute("POST", "/uploads/{upload_id}/complete", self.complete),
             ApiRoute("GET", "/uploads/{upload_id}/download", self.link_to_upload, on=options.has_downloads),
-            ApiRoute("DELETE", "/uploads/{upload_id}", self.terminate),
+            ApiRoute("DELETE", "/uploads/{upload_id}", self.terminate, on=options.has_termination),
             ApiRoute("GET", "/files/{file_id}", self.file),
             ApiRoute("GET", "/files/{file_id}/download", self.link_to_file, on=options.has_downloads),
             ApiRoute("GET", "/files/{file_id}/events", self.events),
@@ -216,7 +219,7 @@ class Api:
                 max_size=self._max_size,
                 allowed_types=options.allowed_types,
                 with_key=asking | ({"linkToFile"} if options.needs_key_to_mint else set()),
-                left_out=() if options.has_downloads else ("linkToUpload", "linkToFile"),
+                left_out={route.handler.__name__ for route in self.routes if not route.on},
             )
         )
 

@@ -6,6 +6,7 @@ import hmac
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from urllib.parse import quote, unquote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
@@ -80,6 +81,7 @@ class ApiEndpoint:
         return ApiRequest(
             method=scope["method"],
             path="/" + scope["path_params"]["path"],
+            raw_path=_raw_path(scope),
             names={},
             query=scope.get("query_string", b"").decode("latin-1"),
             origin=self._context.origin(scope, headers) + root,
@@ -108,7 +110,7 @@ class ApiEndpoint:
     async def _dispatch(self, request: ApiRequest) -> Response:
         if not self._cors.allows(request.headers.get("origin")):
             raise UploadError(errors.ORIGIN_NOT_ALLOWED)
-        routes, names = self._find(request.path)
+        routes, names = self._find(request)
         allow = {"allow": ", ".join([*routes, *(["HEAD"] if "GET" in routes else []), "OPTIONS"])}
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=allow)
@@ -125,12 +127,22 @@ class ApiEndpoint:
             await self._context.hooks.before_access(access_mode(route.method), (named,))
         return await route.handler(replace(request, names=names))
 
-    def _find(self, path: str) -> tuple[Mapping[str, ApiRoute], dict[str, str]]:
-        """What there is under a path, by method, and what the path names."""
-        for pattern, routes in self._paths:
-            if match := pattern.fullmatch(path):
-                return routes, match.groupdict()
-        return {}, {}
+    def _find(self, request: ApiRequest) -> tuple[Mapping[str, ApiRoute], dict[str, str]]:
+        """What there is under a path, by method, and what the path names.
+
+        An id may hold slashes, written as they are or as `%2F`. Of several things that a path can be read as, the first
+        counts that has the method, and ids are read without slashes first.
+        """
+        found = [
+            (routes, {name: unquote(text) for name, text in match.groupdict().items()})
+            for pattern, routes in self._paths
+            if (match := pattern.fullmatch(request.raw_path)) and "/" not in match.groupdict().get("upload_id", "")
+        ]
+        found += [
+            (routes, match.groupdict()) for pattern, routes in self._paths if (match := pattern.fullmatch(request.path))
+        ]
+        method = "GET" if request.method == "HEAD" else request.method
+        return next((each for each in found if method in each[0]), found[0] if found else ({}, {}))
 
     def _has_key(self, headers: Headers) -> bool:
         """Whether the request comes with an API key (RFC 6750 2.1); all are compared, each in constant time."""
@@ -157,3 +169,13 @@ class ApiEndpoint:
         if isinstance(error, HookRefusal):
             change_response(response, [error.response])
         return response
+
+
+def _raw_path(scope: Scope) -> str:
+    """What follows the API's own path, as the client wrote it; a server that does not hand it on (ASGI) loses `%2F`."""
+    rest = scope["path_params"]["path"]
+    raw = scope.get("raw_path")
+    if raw is None:
+        return "/" + quote(rest)
+    own = scope["path"].removesuffix(rest).count("/")
+    return "/" + "/".join(raw.decode("latin-1").partition("?")[0].split("/")[own:])
