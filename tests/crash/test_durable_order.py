@@ -29,7 +29,7 @@ from tests.crash.tracing import (
     first,
     traced_server,
 )
-from tests.running import CHUNK, TUS
+from tests.running import CHUNK, TUS, eventually
 
 SMALL = b"hello, world" * 1000
 BIG = b"0123456789abcdef" * 64 * 1024
@@ -357,6 +357,31 @@ def test_with_durability_none_nothing_waits_for_the_disk_but_everything_is_publi
     whole = server.path_of(final.headers["location"])
     copy = source_of(concatenation, LINKS, whole)
     concatenation.assert_order(Step(WRITES, copy), Step(LINKS, whole), Step(LINKS, info_of(whole)))
+
+
+# --- what an edge may serve ---
+
+
+@DURABLE
+def test_a_file_is_found_by_an_edge_also_after_a_loss_of_power_before_it_is_said_to_be_ready(
+    tmp_path: Path, durability: str
+) -> None:
+    with traced_server(tmp_path, "-durability", durability, "-downloads", "signed") as server:
+        url = server.create(len(SMALL))
+        assert server.patch(url, 0, SMALL).status == 204
+        records = server.upload_dir / ".tusd-py" / "files"
+        (record,) = eventually(lambda: list(records.glob("*/*.json")))
+        calls = server.calls()
+    public = records.parent / "public"
+    linked = one_call(calls, LINKS, public / record.stem)
+    settled = one_call(calls, RENAMES, record)
+    synced = [call for call in calls if Step(SYNCS, public).matches(call)]
+    assert [call for call in synced if linked.ended < call.began and call.ended < settled.began]
+
+
+def one_call(calls: Sequence[Call], names: tuple[str, ...], path: Path) -> Call:
+    (call,) = (call for call in calls if Step(names, path).matches(call))
+    return call
 
 
 # --- after a kill ---

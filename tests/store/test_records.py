@@ -505,7 +505,47 @@ def test_removing_beside_settling_leaves_nothing(tmp_path: Path) -> None:
     assert list(store.settled_ids()) == []
 
 
+def test_a_record_that_was_removed_does_not_come_back_by_who_still_knows_it(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    record = settled(record_in(tmp_path), Status.READY)
+    store.add(record_in(tmp_path))
+    store.settle(record)
+    store.remove(FILE_ID)
+    store.reopen(record)
+    store.replace(settled(record, Status.GONE))
+    store.settle(record)
+    assert files_in(tmp_path) == []
+    assert problem_of(lambda: store.load(FILE_ID)) is errors.FILE_NOT_FOUND
+
+
+def test_removing_beside_reopening_leaves_nothing(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    for _ in range(100):
+        record = record_in(tmp_path, new_file_id())
+        store.add(record)
+        store.settle(settled(record, Status.READY))
+        reopen = threading.Thread(target=store.reopen, args=(settled(record, Status.READY),))
+        reopen.start()
+        store.remove(record.id)
+        reopen.join()
+        assert [name for name in files_in(tmp_path) if not name.startswith("files/")] == []
+    assert list(store.settled_ids()) == []
+
+
 # --- the public tree ---
+
+
+def test_what_a_killed_server_has_left_public_of_removed_files_is_swept_away(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    pending, ready, removed = (record_in(tmp_path, new_file_id()) for _ in range(3))
+    for record in (pending, ready, removed):
+        store.publish(record, HEADERS)
+    store.add(pending)
+    store.add(ready)
+    store.settle(settled(ready, Status.READY))
+    store.sweep_public()
+    assert [store.is_public(record.id) for record in (pending, ready, removed)] == [True, True, False]
+    assert len(list((tmp_path / ".tusd-py" / "public").iterdir())) == 4
 
 
 def test_published_bytes_are_the_file_itself_with_the_headers_beside_it(tmp_path: Path) -> None:
