@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -42,13 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         load = _load(options, shape)
         chosen = _chosen(options, shape, contenders)
         rounds = options.rounds or (_QUICK_ROUNDS if options.quick else 5)
+        began = time.monotonic()
         measurement = Measurement(shape, load, Places(options.memory, options.disk))
         rows = measurement.run(chosen, rounds, _tell)
         results = Results(shape, measurement.title, rows)
         all_results.append(results)
         base = next((row.contender for row in rows if row.rounds), "ours")
         _tell("")
-        print(f"\n{as_text(results, base)}", flush=True)
+        print(f"\n{as_text(results, base)}\n  ({time.monotonic() - began:.0f} s)", flush=True)
     if not options.quick:
         print(f"\n{goals_as_text(all_results, machine)}")
     if options.markdown:
@@ -60,11 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m conformance.bench", description=__doc__)
-    names = ", ".join(shape.name for shape in SHAPES)
-    parser.add_argument("--shapes", type=_names, help=f"some of {names}; with commas", metavar="NAMES")
-    known = ", ".join(contender.name for contender in CONTENDERS)
-    parser.add_argument("--contenders", type=_names, help=f"some of {known}, and peers; with commas", metavar="NAMES")
+    names = [("shapes:", ""), *((each.name, each.titled(each.load)) for each in SHAPES)]
+    names += [("contenders:", ""), *((each.name, each.command) for each in CONTENDERS)]
+    parser = argparse.ArgumentParser(
+        prog="python -m conformance.bench",
+        description=__doc__,
+        epilog="\n".join(f"{name:<16}{text}" for name, text in names),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--shapes", type=_names, help="some of those below, with commas", metavar="NAMES")
+    parser.add_argument("--contenders", type=_names, help="some of those below and peers, with commas", metavar="NAMES")
     parser.add_argument(
         "--peer", type=_peer, action="append", default=[], metavar='"NAME=COMMAND"',
         help="one more contender, with uploads at /files/; {port} and {dir} are filled in; can be given again",
