@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from typing import TypeVar
 from .contenders import CONTENDERS, Contender, peer
 from .machine import look_at_machine
 from .measures import Load
+from .payload import GIB
 from .results import Results
 from .rounds import Measurement, Places
 from .shapes import SHAPES, Shape, resized
@@ -25,6 +27,7 @@ from .tables import as_markdown, as_text, goals_as_text
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 _SUFFIXES = {"K": 1024, "M": 1024**2, "G": 1024**3}
 _QUICK_ROUNDS = 1
+_SPACE = 8 * GIB
 
 Named = TypeVar("Named", Shape, Contender)
 
@@ -38,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # also for the servers
     machine = look_at_machine()
     print(machine, flush=True)
+    free = shutil.disk_usage(options.memory).free
+    if free < _SPACE and not options.quick:
+        print(f"{options.memory} has {free / GIB:.1f} GiB left; all shapes need {_SPACE / GIB:.0f} (--memory, --set)")
     all_results: list[Results] = []
     for shape in shapes:
         load = _load(options, shape)
