@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -28,8 +29,11 @@ class RedisServer:
 
     def start(self, *options: str) -> None:
         """Start it, empty, and wait until it answers."""
-        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
-        command += ["--save", "", "--appendonly", "no", *options]
+        self.start_with("--save", "", "--appendonly", "no", "--port", "0", *options)
+
+    def start_with(self, *options: str) -> None:
+        """Start it with other options than a server without a memory on disk has."""
+        command = ["redis-server", *options, "--unixsocket", str(self.socket), "--dir", str(self.folder)]
         with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         eventually(self._answers)
@@ -64,6 +68,13 @@ class RedisServer:
         run = self.client.info("server")["run_id"]
         self.client.mset({f"{{{prefix}}}:leases-from": 1, f"{{{prefix}}}:run": run})
 
+    def replication(self) -> dict[str, object]:
+        """What it says of itself as a master or replica; nothing while it becomes the other, and drops connections."""
+        try:
+            return dict(self.client.info("replication"))
+        except NotConnected:
+            return {}
+
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self.folder / "redis.log").read_text()
@@ -71,6 +82,12 @@ class RedisServer:
             return bool(self.client.ping())
         except (NotConnected, RedisError):
             return False
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 @contextmanager

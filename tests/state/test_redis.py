@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.redis_server import RedisServer, running_redis
+from tests.redis_server import RedisServer, free_port, running_redis
 from tests.running import DEADLINE
+from tests.server.certificates import files_in
 from tests.state.places import WORKING, Place, in_loop, obedient_holder, refusal
 from tusd_py.core import errors
 from tusd_py.state import FORGOTTEN
@@ -325,3 +328,80 @@ def test_a_password_that_is_wrong_is_trouble_and_reaches_no_log(
     in_loop(test)
     assert "wr0ng" not in caplog.text
     assert "StateError" in caplog.text
+
+
+def test_a_user_with_the_rights_that_the_readme_names_has_enough(own: RedisServer, place: Place) -> None:
+    (rights,) = re.findall(r"ACL SETUSER tusd on >password (.*?)`", Path("README.md").read_text())
+    rights = rights.replace("{tusd-py}", f"{{{PREFIX}}}")
+    redis: Any = own.client
+    redis.execute_command("ACL", "SETUSER", "tusd", "on", ">password", *rights.split())
+    limited = Place(place.directory, f"unix://tusd:password@{own.socket}", PREFIX, 0)
+
+    async def test() -> None:
+        async with limited.state() as state, limited.state() as another:
+            async with obedient_holder(state, place.data), another.hold("abc", str(place.data), timeout=DEADLINE):
+                pass
+            state.queue.put("f_1")
+            assert await another.queue.take() == "f_1"
+            another.queue.done("f_1")
+            await state.bury("abc")
+            assert await another.is_buried("abc")
+            own.flush()
+            async with state.hold("abc", str(place.data), timeout=DEADLINE):
+                pass
+            await until(lambda: not own.client.xlen(f"{{{PREFIX}}}:work"))
+            assert state.trouble() == ""
+
+    in_loop(test)
+
+
+def test_a_server_with_tls_is_spoken_to(own: RedisServer, tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    files.hold("localhost")
+    port = free_port()
+    own.kill()
+    own.start(
+        *("--tls-port", str(port), "--tls-auth-clients", "no"),
+        *("--tls-cert-file", str(files.certificate), "--tls-key-file", str(files.key)),
+    )
+    own.use(PREFIX)
+    place = Place(tmp_path, f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=none", PREFIX, 0)
+    strict = Place(tmp_path, f"rediss://127.0.0.1:{port}/0", PREFIX, 0)
+
+    async def test() -> None:
+        async with place.state() as state, state.hold("abc", str(place.data), timeout=DEADLINE):
+            pass
+        async with strict.state(wait=False) as state:
+            assert (await refusal(state, place.data)).problem is errors.STATE_UNAVAILABLE
+
+    in_loop(test)
+
+
+def test_sentinels_lead_to_the_master_also_to_the_next_one(tmp_path: Path) -> None:
+    with running_redis() as master, running_redis() as replica, running_redis() as sentinel:
+        ports = [free_port() for _ in range(3)]
+        for server, port in ((master, ports[0]), (replica, ports[1])):
+            server.kill()
+            server.start("--port", str(port), "--bind", "127.0.0.1")
+        replica.client.replicaof("127.0.0.1", ports[0])
+        sentinel.kill()
+        configuration = sentinel.folder / "sentinel.conf"
+        configuration.write_text(
+            f"sentinel monitor main 127.0.0.1 {ports[0]} 1\n"
+            "sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000\n"
+        )
+        sentinel.start_with(str(configuration), "--sentinel", "--port", str(ports[2]), "--bind", "127.0.0.1")
+        place = Place(tmp_path, f"redis+sentinel://127.0.0.1:{ports[2]}/main/0", PREFIX, 0)
+
+        async def test() -> None:
+            async with place.state() as state:
+                async with state.hold("abc", str(place.data), timeout=DEADLINE):
+                    assert master.client.exists(f"{{{PREFIX}}}:lease:abc")
+                await until(lambda: replica.replication().get("master_link_status") == "up")
+                master.kill()
+                await until(lambda: replica.replication().get("role") == "master")
+                await until(lambda: not state.trouble())
+                async with state.hold("abc", str(place.data), timeout=DEADLINE):
+                    assert replica.client.exists(f"{{{PREFIX}}}:lease:abc")
+
+        in_loop(test)

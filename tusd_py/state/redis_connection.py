@@ -19,7 +19,7 @@ from redis.exceptions import TimeoutError as NoAnswer
 from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
 from tusd_py.core.log_event import LogEvent
-from tusd_py.state.redis_url import client_of
+from tusd_py.state.redis_url import client_of, close
 
 log = logging.getLogger("tusd_py")
 
@@ -134,7 +134,7 @@ class RedisConnection:
         return bool(await self.ask(lambda: self._client.exists(self.key(key))))
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await close(self._client)
 
     def note_lost_memory(self) -> None:
         self._count("memory_lost")

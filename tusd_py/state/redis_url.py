@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from redis.asyncio import Redis, Sentinel
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NotConnected
 
@@ -25,6 +26,15 @@ def client_of(url: str, *, timeout: float, **options: Any) -> Redis:
         return _client_of(url, timeout, options)
     except ValueError:
         raise ValueError(f"redis_url must be like {_FORMS}") from None
+
+
+async def close(client: Redis) -> None:
+    """Close its connections, and those to Sentinels, which the library leaves open."""
+    await client.aclose()
+    pool = client.connection_pool
+    if isinstance(pool, SentinelConnectionPool):
+        for sentinel in pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
 
 
 def _client_of(url: str, timeout: float, options: dict[str, Any]) -> Redis:
