@@ -130,19 +130,17 @@ class ApiEndpoint:
     def _find(self, request: ApiRequest) -> tuple[Mapping[str, ApiRoute], dict[str, str]]:
         """What there is under a path, by method, and what the path names.
 
-        An id may hold slashes, written as they are or as `%2F`. Of several things that a path can be read as, the first
-        counts that has the method, and ids are read without slashes first.
+        An id may hold slashes: written as `%2F`, which is looked at first, or as they are, where the path does not end
+        in something that every id has.
         """
-        found = [
-            (routes, {name: unquote(text) for name, text in match.groupdict().items()})
-            for pattern, routes in self._paths
-            if (match := pattern.fullmatch(request.raw_path)) and "/" not in match.groupdict().get("upload_id", "")
-        ]
-        found += [
-            (routes, match.groupdict()) for pattern, routes in self._paths if (match := pattern.fullmatch(request.path))
-        ]
-        method = "GET" if request.method == "HEAD" else request.method
-        return next((each for each in found if method in each[0]), found[0] if found else ({}, {}))
+        for pattern, routes in self._paths:
+            match = pattern.fullmatch(request.raw_path)
+            if match and "/" not in match.groupdict().get("upload_id", ""):
+                return routes, {name: unquote(text) for name, text in match.groupdict().items()}
+        for pattern, routes in self._paths:
+            if match := pattern.fullmatch(request.path):
+                return routes, match.groupdict()
+        return {}, {}
 
     def _has_key(self, headers: Headers) -> bool:
         """Whether the request comes with an API key (RFC 6750 2.1); all are compared, each in constant time."""
