@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, Unpack, get_args
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from tusd_py.chunked_uploads import compose_chunked_uploads
 from tusd_py.core.chunks import CHUNK_UNIT, DEFAULT_TYPES
-from tusd_py.core.disposition import is_media_type
-from tusd_py.core.headers import media_type
+from tusd_py.core.disposition import media_types
 from tusd_py.core.links import LinkSigner
 from tusd_py.finished_files import MoreKeywords, compose_finished_files
 from tusd_py.pipeline.configured import CONCURRENCY
@@ -46,8 +44,9 @@ from tusd_py.web.context import Context
 from tusd_py.web.cors import Cors
 from tusd_py.web.download import DownloadOptions, Downloads
 from tusd_py.web.envelope import Handler, TusEndpoint
-from tusd_py.web.pages import Greeting, health_page, metrics_page
-from tusd_py.web.places import check_places
+from tusd_py.web.lifespan import lifespan
+from tusd_py.web.pages import Greeting, own_pages
+from tusd_py.web.places import check_places, path_of_tree
 from tusd_py.web.proxies import Proxies
 from tusd_py.web.route import TreeRoute
 from tusd_py.web.tus import TusHandlers, TusOptions
@@ -145,12 +144,12 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     )
     api_keys = read_keys(Path(api_key_file)) if api_key_file else ()
 
-    base_path = _path_of_tree(base_path)
-    api_path = _path_of_tree(api_path) if api_path else ""
+    base_path = path_of_tree(base_path)
+    api_path = path_of_tree(api_path) if api_path else ""
     check_places(base_path, api_path, metrics_path, health_path)
     api_path = api_path.rstrip("/")
     has_downloads = downloads != "off" and not disable_download
-    tus_types = _media_types(allowed_types or ())
+    tus_types = media_types(allowed_types or ())
     metrics = Metrics(board)
     near_directories = [place for place in (directory, state_directory) if is_local(place)]
     file_threads = Threads("file", FILE_THREADS, near_directories)
@@ -176,7 +175,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         max_unfinished=max_unfinished,
         strict=compat == "spec",
     )
-    chunk_types = _media_types(DEFAULT_TYPES if allowed_types is None else allowed_types)
+    chunk_types = media_types(DEFAULT_TYPES if allowed_types is None else allowed_types)
     finished = compose_finished_files(
         more,
         store,
@@ -289,17 +288,15 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
             needs_key_to_mint=downloads == "signed",
         ),
     )
-    routes: list[BaseRoute] = []
-    if metrics_path:
-        routes.append(Route(metrics_path, metrics_page(partial(file_threads, metrics.exposition)), methods=["GET"]))
-    if health_path:
 
-        async def check() -> None:
-            await file_threads(store.check_space)
-            await state.check()
+    def troubles() -> dict[str, str]:
+        return pipeline.troubles() | ({"state": trouble} if (trouble := state.trouble()) else {})
 
-        page = health_page(check, lambda: pipeline.troubles() | ({"state": state.trouble()} if state.trouble() else {}))
-        routes.append(Route(health_path, page, methods=["GET"]))
+    checks: Mapping[str, Callable[[], Awaitable[None]]] = {
+        "store": partial(file_threads, store.check_space),
+        "state": state.check,
+    }
+    routes = own_pages(partial(file_threads, metrics.exposition), metrics_path, checks, troubles, health_path)
     if api_path:
         api_context = replace(context, cors=context.cors.for_api())
         routes.append(TreeRoute(api_path + "/", ApiEndpoint(api.routes, api_keys=api_keys, context=api_context)))
@@ -317,28 +314,3 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     app.state.prove = pipeline.prove
     app.state.extensions = handlers.discover(can_deliver_trailers=True)["tus-extension"]
     return app
-
-
-@asynccontextmanager
-async def lifespan(app: Starlette) -> AsyncIterator[Mapping[str, object]]:
-    """Start and end the background work of an application made by `create_app`; for the lifespan of an outer one."""
-    work: BackgroundWork = app.state.tusd_py
-    await work.start()
-    try:
-        yield {}
-    finally:
-        await work.close()
-
-
-def _path_of_tree(path: str) -> str:
-    """A path with one slash at its start, its end, and between its segments."""
-    return "/".join(["", *filter(None, path.split("/")), ""])
-
-
-def _media_types(types: Sequence[str]) -> frozenset[str]:
-    """Raises ValueError for what is none, and would never be found in a file."""
-    kinds = frozenset(kind for text in types if (kind := media_type(text)))
-    for kind in kinds:
-        if not is_media_type(kind):
-            raise ValueError(f"allowed_types must be media types, and {kind!r} is none")
-    return kinds

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
+
+from tusd_py.core.headers import media_type
 
 OCTET_STREAM = "application/octet-stream"
 
@@ -41,6 +43,15 @@ def content_type(metadata: Mapping[str, str]) -> str:
 def is_media_type(text: str) -> bool:
     """Whether this is a type and a subtype, without parameters."""
     return "/" in text and ";" not in text and _MEDIA_TYPE.fullmatch(text) is not None
+
+
+def media_types(texts: Sequence[str]) -> frozenset[str]:
+    """The types that an operator allows. Raises ValueError for what is none, and would never be found in a file."""
+    kinds = frozenset(kind for text in texts if (kind := media_type(text)))
+    for kind in kinds:
+        if not is_media_type(kind):
+            raise ValueError(f"allowed_types must be media types, and {kind!r} is none")
+    return kinds
 
 
 def content_disposition(metadata: Mapping[str, str]) -> str:

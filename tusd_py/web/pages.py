@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
 from tusd_py.service.metrics import CONTENT_TYPE
+
+Page = Callable[[Request], Awaitable[Response]]
 
 
 class Greeting:
@@ -32,27 +34,37 @@ class Greeting:
         await response(scope, receive, send)
 
 
-def metrics_page(exposition: Callable[[], Awaitable[bytes]]) -> Callable[[Request], Awaitable[Response]]:
+def own_pages(
+    exposition: Callable[[], Awaitable[bytes]],
+    metrics_path: str | None,
+    checks: Mapping[str, Callable[[], Awaitable[None]]],
+    troubles: Callable[[], Mapping[str, str]],
+    health_path: str | None,
+) -> list[BaseRoute]:
+    """The pages that have a path; see `health_page`."""
+    pages = {metrics_path: metrics_page(exposition), health_path: health_page(checks, troubles)}
+    return [Route(path, page, methods=["GET"]) for path, page in pages.items() if path]
+
+
+def metrics_page(exposition: Callable[[], Awaitable[bytes]]) -> Page:
     async def page(_request: Request) -> Response:
         return Response(await exposition(), headers={"content-type": CONTENT_TYPE})
 
     return page
 
 
-def health_page(
-    check: Callable[[], Awaitable[None]], troubles: Callable[[], Mapping[str, str]]
-) -> Callable[[Request], Awaitable[Response]]:
-    """200 while uploads can be taken, degraded while finished files have to wait; 503 and the part that is in the way
-    when `check` raises.
+def health_page(checks: Mapping[str, Callable[[], Awaitable[None]]], troubles: Callable[[], Mapping[str, str]]) -> Page:
+    """200 while uploads can be taken, degraded while something works less well, by part; 503 and the first part that is
+    in the way when its check raises.
     """
 
     async def page(_request: Request) -> Response:
-        try:
-            await check()
-        except UploadError as error:
-            part = "state" if error.problem is errors.STATE_UNAVAILABLE else "store"
-            body = {"status": "unavailable", "part": part, "code": error.problem.code}
-            return JSONResponse(body, 503, {"cache-control": "no-store"})
+        for part, check in checks.items():
+            try:
+                await check()
+            except UploadError as error:
+                body = {"status": "unavailable", "part": part, "code": error.problem.code}
+                return JSONResponse(body, 503, {"cache-control": "no-store"})
         parts = troubles()
         answer = {"status": "degraded", "parts": parts} if parts else {"status": "ok"}
         return JSONResponse(answer, headers={"cache-control": "no-store"})

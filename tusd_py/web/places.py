@@ -5,6 +5,11 @@ from __future__ import annotations
 from itertools import combinations
 
 
+def path_of_tree(path: str) -> str:
+    """A path with one slash at its start, its end, and between its segments."""
+    return "/".join(["", *filter(None, path.split("/")), ""])
+
+
 def check_places(base_path: str, api_path: str, metrics_path: str | None, health_path: str | None) -> None:
     """Raises ValueError where one part would never be asked because of another.
 
