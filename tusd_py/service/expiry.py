@@ -21,6 +21,8 @@ log = logging.getLogger("tusd_py")
 LONGEST_INTERVAL = 60.0
 SHORTEST_INTERVAL = 0.5
 _BATCH = 256
+_COUNTS = 3
+"""Looks at the directory after which a count is believed although uploads began or ended meanwhile."""
 
 
 class Sweeper:
@@ -70,11 +72,16 @@ class Sweeper:
     async def _look_at_all(self, *, is_removing: bool) -> None:
         """Count what is unfinished, and remove what has expired."""
         with _trouble_logged():
-            unfinished = await self._discarding.count_unfinished(expire=is_removing)
-            if self._look_at_uploads:
-                unfinished += await self._count_unfinished_uploads(is_removing=is_removing)
-                if self._unfinished.is_to_recount:
-                    self._unfinished.recount(unfinished)
+            for _ in range(_COUNTS):
+                before = self._unfinished.count
+                unfinished = await self._discarding.count_unfinished(expire=is_removing)
+                if self._look_at_uploads:
+                    unfinished += await self._count_unfinished_uploads(is_removing=is_removing)
+                if not self._unfinished.is_to_recount:
+                    return
+                if self._unfinished.count == before:
+                    break
+            self._unfinished.recount(unfinished)
 
     async def _count_unfinished_uploads(self, *, is_removing: bool) -> int:
         unfinished = 0

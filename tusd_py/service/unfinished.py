@@ -21,7 +21,7 @@ class Unfinished:
 
     def check(self) -> None:
         """Raises 503 where one more would be too many."""
-        if self.limit and self._all() >= self.limit:
+        if self.limit and self.count >= self.limit:
             raise UploadError(errors.TOO_MANY_UPLOADS, limit=self.limit)
 
     def add(self) -> None:
@@ -29,7 +29,7 @@ class Unfinished:
 
     def remove(self) -> None:
         """One less; not where one ends that was begun before the first look at the directory."""
-        if self._all():
+        if self.count:
             self._set(self._own - 1)
 
     @property
@@ -39,9 +39,11 @@ class Unfinished:
 
     def recount(self, count: int) -> None:
         """There are so many, as a look at the directory has shown."""
-        self._set(self._own + count - self._all())
+        self._set(self._own + count - self.count)
 
-    def _all(self) -> int:
+    @property
+    def count(self) -> int:
+        """As far as is known."""
         return max(0, self._own if self._board is None else self._board.total(Column.UNFINISHED))
 
     def _set(self, own: int) -> None:
