@@ -129,8 +129,8 @@ def compose_finished_files(
     )
     records = RecordStore(state_directory, durable=durable)
     metrics.watch_files(records.backlog)
-    metrics.watch_deliveries("hooks", lambda: delivery.queued)
-    metrics.watch_deliveries("webhook", lambda: webhooks.queued)
+    metrics.watch_deliveries("hooks", delivery.count_queued)
+    metrics.watch_deliveries("webhook", webhooks.count_queued)
     hooks = Hooks(
         *(backends, hook_options, delivery.add, store.info_path, store.is_place, metrics, file_threads, work_threads)
     )

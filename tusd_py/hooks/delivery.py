@@ -74,10 +74,9 @@ class Delivery:
         self._timers: dict[Line, asyncio.TimerHandle] = {}
         self._count = count
 
-    @property
-    def queued(self) -> int:
-        """How many calls are on disk, those of other processes as of the last look."""
-        return self._outbox.size
+    def count_queued(self) -> int:
+        """How many calls are on disk, whoever has added them. Blocks."""
+        return self._outbox.count()
 
     # --- giving work ---
 

@@ -16,7 +16,6 @@ import re
 import secrets
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -66,7 +65,7 @@ class Outbox:
     """Below `directory`, which is made; `durable` says whether calls have to survive the loss of power.
 
     The process that added a call, and knows headers of it that are not on disk, has it for itself for `head_start`
-    seconds. `size` is the number of calls, those of other processes as of the last look.
+    seconds.
 
     Everything blocks and may be called from any thread. A process that is killed loses its claims at once, and what it
     had delivered but not yet removed is delivered again.
@@ -80,7 +79,6 @@ class Outbox:
         self._fresh = FreshCalls()
         self._lock = threading.Lock()
         self._newest = 0
-        self.size = 0
         for path in (directory, self._dead):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -102,10 +100,11 @@ class Outbox:
 
     def lines(self) -> list[Line]:
         """All lines that have calls. What killed processes had not finished writing is removed."""
-        with self._lock:
-            calls = Counter(line for shard in self._shards() for _, line in self._calls(shard, sweep=True))
-            self.size = calls.total()
-        return list(calls)
+        return list(dict.fromkeys(line for shard in self._shards() for _, line in self._calls(shard, sweep=True)))
+
+    def count(self) -> int:
+        """How many calls are not delivered yet, whoever has added them."""
+        return sum(1 for shard in self._shards() for _ in self._calls(shard))
 
     def claim(self, line: Line) -> Claim | float | None:
         """The first call of a line; else the seconds after which to look again, or None where nothing is left."""
@@ -135,9 +134,8 @@ class Outbox:
 
     def settle(self, claim: Claim) -> None:
         """The call is delivered."""
-        with self._lock:
-            claim.path.unlink(missing_ok=True)
-            self._forget(claim.path)
+        claim.path.unlink(missing_ok=True)
+        self._fresh.remove(claim.path.name)
 
     def postpone(self, claim: Claim, reason: str, pause: float) -> None:
         """The attempt failed; the next one is due in `pause` seconds."""
@@ -211,7 +209,6 @@ class Outbox:
                 if not isinstance(error, FileExistsError):
                     raise
             else:
-                self.size += 1
                 return
 
     def _read(self, path: Path, descriptor: int) -> Claim | float | None:
@@ -231,14 +228,10 @@ class Outbox:
         return Claim(path, descriptor, self._fresh.get(path.name) or call, _created_at(path), len(failures))
 
     def _move_to_dead(self, path: Path) -> None:
-        with self._lock, suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             path.rename(self._dead / path.name)
-            self._forget(path)
-        self._sync(self._dead)
-
-    def _forget(self, path: Path) -> None:
         self._fresh.remove(path.name)
-        self.size = max(self.size - 1, 0)
+        self._sync(self._dead)
 
     def _sync(self, directory: Path) -> None:
         if not self._durable:

@@ -174,7 +174,8 @@ class Metrics:
                 self._files_pending.set(count)
                 self._oldest_pending.set(oldest)
         for kind, queued in self._queues.items():
-            self._deliveries_queued.labels(kind).set(queued())
+            with suppress(OSError):
+                self._deliveries_queued.labels(kind).set(queued())
         self._state_well.set(self._is_state_well())
         text = generate_latest(self._exposed)
         for name in _WITHOUT_SUFFIX:
