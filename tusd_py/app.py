@@ -33,7 +33,8 @@ from tusd_py.state.board import Board
 from tusd_py.state.configured import configured_state
 from tusd_py.state.duty import Duties
 from tusd_py.store.directories import prepare_directories
-from tusd_py.store.filesystem import Durability, FilesystemStore
+from tusd_py.store.durability import Durability
+from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.keys import load_or_create_signing_keys, read_keys
 from tusd_py.store.mounts import is_local
 from tusd_py.store.sessions import SessionStore

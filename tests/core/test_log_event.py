@@ -2,7 +2,7 @@ import contextvars
 
 import pytest
 
-from tusd_py.core.log_event import Attribute, LogEvent, request_attributes
+from tusd_py.core.log_event import Attribute, LogEvent, RequestAttributes, request_attributes
 
 
 def test_an_event_is_a_line_of_pairs() -> None:
@@ -35,7 +35,7 @@ def test_a_value_is_quoted_where_it_could_be_misread(value: Attribute, written: 
 
 def test_what_is_known_of_the_request_comes_first() -> None:
     def in_a_request() -> str:
-        request_attributes.set((("method", "PATCH"), ("path", "abc"), ("requestId", "")))
+        request_attributes.set(RequestAttributes(method="PATCH", path="abc", requestId=""))
         return str(LogEvent("ChunkWriteStart", id="abc"))
 
     line = contextvars.copy_context().run(in_a_request)

@@ -25,7 +25,8 @@ from tusd_py.core.errors import Problem, UploadError
 from tusd_py.core.ids import is_upload_id
 from tusd_py.core.uploads import CHUNKS, Upload
 from tusd_py.store.directories import prepare_directories
-from tusd_py.store.filesystem import Durability, FilesystemStore
+from tusd_py.store.durability import Durability
+from tusd_py.store.filesystem import FilesystemStore
 
 DURABILITIES: list[Durability] = ["none", "finish", "each"]
 FILE_ID = "f_0123456789abcdef0123456789abcdef"

@@ -127,7 +127,7 @@ def test_a_sweep_leaves_entries_that_are_worked_on_in_this_process(tmp_path: Pat
     workspace = Workspace(tmp_path, 0o600)
     with workspace.entry("abc") as entry:
         assert swept(workspace) == []
-        assert entry.path.exists()
+        assert Path(entry.path).exists()
 
 
 def test_a_sweep_leaves_entries_of_a_live_process_and_takes_those_of_a_killed_one(tmp_path: Path) -> None:
@@ -176,5 +176,5 @@ def test_entries_can_be_made_while_others_sweep(tmp_path: Path) -> None:
 
 def test_an_entry_is_locked_against_other_openings(tmp_path: Path) -> None:
     entries = Workspace(tmp_path, 0o600).entry("abc")
-    with entries as entry, entry.path.open("rb") as other, pytest.raises(BlockingIOError):
+    with entries as entry, Path(entry.path).open("rb") as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

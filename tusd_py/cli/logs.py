@@ -8,6 +8,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
+from io import TextIOWrapper
 
 from tusd_py.core.log_event import LogEvent
 
@@ -37,11 +38,28 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class LineHandler(logging.Handler):
+    """Each event at once as a line of the stream, which is flushed by its end."""
+
+    def __init__(self, stream: TextIOWrapper) -> None:
+        super().__init__()
+        stream.reconfigure(line_buffering=True)
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._stream.write(self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
+
+
 def configure_logging(*, is_json: bool, is_verbose: bool) -> None:
     """Write our events, and warnings of the server below, to standard output."""
-    handler = logging.StreamHandler(sys.stdout)
+    out = sys.stdout  # none where it is closed
+    handler = LineHandler(out) if isinstance(out, TextIOWrapper) else logging.StreamHandler(out)
     handler.setFormatter(JsonFormatter() if is_json else TextFormatter())
     # What no line of ours shows is not looked up for each of them (Python's logging HOWTO, Optimization).
+    logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("tusd_py").setLevel(logging.DEBUG if is_verbose else logging.INFO)

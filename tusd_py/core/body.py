@@ -14,7 +14,10 @@ from tusd_py.core.errors import UploadError
 Buffer = bytes | bytearray | memoryview
 
 LENDING = "tusd_py.lending"
-"""Key of `scope["extensions"]`: an object with `lend()`, if the server can lend this request's socket."""
+"""Key of `scope["extensions"]`: a `Lender`, if the server can hand out the body by other ways than `receive()`."""
+
+WRITE_LIMIT = "tusd_py.write_limit"
+"""Key of `scope["extensions"]`: there if the server itself drops a client that takes nothing of its answer."""
 
 TRAILERS = "tusd_py.trailers"
 """Key of `scope["extensions"]`: the list that request trailers are put into, as (lower-case name, value) pairs of
@@ -77,5 +80,8 @@ class Body(Protocol):
 
 
 class Lender(Protocol):
+    def arrived(self) -> bytes | None:
+        """All of the body, if it has come before anybody asked; it is not received again."""
+
     def lend(self) -> Loan | None:
         """Lend the socket for the rest of this request's body, or None where that cannot be done."""

@@ -8,11 +8,33 @@ read or write a small one. That is *near* work, done at once where it is known t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ParamSpec, Protocol, TypeVar
+from collections.abc import Callable, Generator
+from typing import ParamSpec, Protocol, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+Flush = Callable[[], None]
+"""The part of an operation that waits for the disk."""
+
+Steps = Generator[Flush, None, T]
+"""An operation whose steps are near work, and which yields what has to be flushed between them."""
+
+
+def done(steps: Steps[T]) -> T:
+    """Go through an operation here and now."""
+    try:
+        flush = next(steps)
+        while True:
+            try:
+                flush()
+            except Exception as error:
+                flush = steps.throw(error)
+            else:
+                flush = next(steps)
+    except StopIteration as end:
+        return cast(T, end.value)
 
 
 class InThread(Protocol):

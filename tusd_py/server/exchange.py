@@ -36,6 +36,15 @@ class Exchange:
     def lend(self) -> Loan | None:
         return self._connection.lend(self._cycle)
 
+    def arrived(self) -> bytes | None:
+        cycle = self._cycle
+        if cycle.more_body or self._has_seen_end or self._is_over():
+            return None
+        whole, cycle.body = bytes(cycle.body), bytearray()
+        self._has_seen_end = True
+        cycle.flow.resume_reading()
+        return whole
+
     async def receive(self) -> Any:
         """What came before the client went is handed out first; the end of the body once, and then its going."""
         cycle = self._cycle

@@ -16,7 +16,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from tusd_py.core.body import LENDING, TRAILERS, Loan
+from tusd_py.core.body import LENDING, TRAILERS, WRITE_LIMIT, Loan
 from tusd_py.core.log_event import LogEvent
 from tusd_py.server.exchange import FILE_SENDING, Exchange
 from tusd_py.server.heads import INVALID, TOO_LARGE, ConnectionLimits, refused_head
@@ -179,7 +179,7 @@ class UploadProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._silent_bytes = self._trailer_bytes = 0
         self._trailers = []
-        extensions: Any = {TRAILERS: self._trailers}
+        extensions: Any = {TRAILERS: self._trailers, WRITE_LIMIT: {}}
         self.scope["extensions"] = extensions
         super().on_headers_complete()
 

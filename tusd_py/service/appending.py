@@ -1,15 +1,16 @@
-"""The steps of an append that block, run in worker threads under the upload's hold."""
+"""The steps of an append that block, run under the upload's hold; near work where they do not wait for the disk."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tusd_py.core import errors, rules
 from tusd_py.core.errors import UploadError
 from tusd_py.core.headers import parse_checksum
 from tusd_py.core.rules import Append
+from tusd_py.core.threads import Steps
 from tusd_py.core.uploads import Upload
 from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.receiver import Receiver
@@ -40,11 +41,19 @@ class Writing:
     descriptor: int
     receiver: Receiver
 
+    def of(self, upload: Upload) -> Writing:
+        """The same with another description of the upload."""
+        return replace(self, upload=upload)
+
 
 class Appender:
     def __init__(self, store: FilesystemStore, limits: Limits) -> None:
         self._store = store
         self._limits = limits
+
+    def begins_near(self, upload_id: str, append: Append) -> bool:
+        """Whether nothing has to be flushed, or cut off, before the body is read."""
+        return not (append.is_verified or append.declared_size is not None or self._store.is_marked(upload_id))
 
     def begin(self, upload_id: str, descriptor: int, append: Append, body_length: int | None) -> Writing:
         """Check the request against the upload, now that nobody else changes it, and get ready to write.
@@ -69,8 +78,10 @@ class Appender:
         )
         return Writing(before, upload, append, descriptor, receiver)
 
-    def settle(self, writing: Writing, ended_early: UploadError | None, trailer: Sequence[str] | None) -> Upload:
+    def settle(self, writing: Writing, ended_early: UploadError | None, trailer: Sequence[str] | None) -> Steps[Upload]:
         """Decide which of the written bytes count, and make them durable as the policy says.
+
+        What has to be verified may be read again for that, which is not near work.
 
         Of a body that ended early everything counts, unless it was to be verified: that counts whole or not at all
         (tus checksum), and what is wrong with it is raised.
@@ -84,7 +95,8 @@ class Appender:
             except UploadError:
                 self._store.reject(writing.upload, writing.descriptor)
                 raise
-        return self._store.accept(writing.upload, writing.descriptor, writing.receiver.position, verified=is_verified)
+        position = writing.receiver.position
+        return (yield from self._store.accepting(writing.upload, writing.descriptor, position, verified=is_verified))
 
     def _verify(self, writing: Writing, ended_early: UploadError | None, trailer: Sequence[str] | None) -> None:
         if ended_early is not None:

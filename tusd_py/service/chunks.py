@@ -18,13 +18,14 @@ from tusd_py.core.records import new_file_id
 from tusd_py.core.sessions import Session, changed_by_hooks, check_chunk, upload_of
 from tusd_py.service.assembly import Assembly
 from tusd_py.service.draining import Draining
+from tusd_py.service.finding import GRACE
 from tusd_py.service.hooks import Hooks
 from tusd_py.service.metrics import Metrics
 from tusd_py.service.receiving import receive_body
 from tusd_py.service.sessions import Sessions
 from tusd_py.service.threads import Threads
 from tusd_py.service.unfinished import Unfinished
-from tusd_py.service.uploads import GRACE, new_upload_id
+from tusd_py.service.uploads import new_upload_id
 from tusd_py.state import Hold, State
 from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.sessions import SessionStore
@@ -120,7 +121,7 @@ class Chunks:
                 return
             receiver = self._session_store.receiver(session, number, data.descriptor)
             with self._draining.receiving(body):
-                await receive_body(receiver, body, self._in_body_thread)
+                await receive_body(receiver, body, self._in_body_thread, str(self._session_store.data_path(session.id)))
             self._metrics.bytes_received.inc(receiver.position - receiver.start)
             if body.ended_early is not None:
                 raise body.ended_early

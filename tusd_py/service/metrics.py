@@ -39,7 +39,7 @@ class Metrics:
             share_values(board)
         self._registry = CollectorRegistry()
         self._exposed = self._registry if board is None else shared_registry(board)
-        self._requests = Counter("tusd_requests_total", "Requests by method.", ["method"], registry=self._registry)
+        requests = Counter("tusd_requests_total", "Requests by method.", ["method"], registry=self._registry)
         self._errors = Counter(
             "tusd_errors_total", "Errors by status and code.", ["status", "code"], registry=self._registry
         )
@@ -119,8 +119,7 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="mostrecent",
         )
-        for method in METHODS:
-            self._requests.labels(method)
+        self._requests_by = {method: requests.labels(method) for method in METHODS}
         for event in Event:
             self._hooks.labels(event.value)
             self._hook_errors.labels(event.value)
@@ -131,8 +130,8 @@ class Metrics:
             self._connections.set_function(count)
 
     def count_request(self, method: str) -> None:
-        if method in METHODS:
-            self._requests.labels(method).inc()
+        if method in self._requests_by:
+            self._requests_by[method].inc()
 
     def count_error(self, status: int, code: str) -> None:
         self._errors.labels(str(status), code).inc()

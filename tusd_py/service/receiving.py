@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tusd_py.core.body import Body
-from tusd_py.core.threads import InThread
+from tusd_py.service.threads import Threads
 from tusd_py.store.receiver import Receiver
 from tusd_py.store.turns import receive
 
+NEAR_BYTES = 64 * 1024
+"""A batch of fewer bytes, with its digest, is near work."""
 
-async def receive_body(receiver: Receiver, body: Body, in_thread: InThread) -> None:
-    """Write what comes until the body ends, whole or early (then `body.ended_early` says why).
+
+async def receive_body(receiver: Receiver, body: Body, in_thread: Threads, path: str) -> None:
+    """Write what comes until the body ends, whole or early (then `body.ended_early` says why), into the file at `path`.
 
     Raises what `Receiver.write` raises; what was written by then stays written. No thread works on the receiver when
     this is left, however it is left.
@@ -25,7 +28,10 @@ async def receive_body(receiver: Receiver, body: Body, in_thread: InThread) -> N
         finally:
             loan.give_back()
     async for batch in body.batches():
-        await in_thread(_write_batch, receiver, batch)
+        if sum(map(len, batch)) < NEAR_BYTES:
+            await in_thread.near(path, _write_batch, receiver, batch)
+        else:
+            await in_thread(_write_batch, receiver, batch)
 
 
 def _write_batch(receiver: Receiver, batch: Sequence[bytes]) -> None:

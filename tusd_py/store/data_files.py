@@ -7,20 +7,34 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from tusd_py.store.concatenation import append_file
 from tusd_py.store.workspace import Entry
+
+T = TypeVar("T")
+
+_CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR
 
 
 def _taken() -> FileExistsError:
     return FileExistsError(errno.EEXIST, "an upload with this id exists")
 
 
+def is_there(path: str) -> bool:
+    """Whether something has this name; what cannot be looked at is not taken for absent (OSError)."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 @contextmanager
 def claimed_data_file(
-    path: Path, info_path: Path, file_mode: int, directory_mode: int, *, may_be_left: bool = True
+    path: str, info_path: str, file_mode: int, directory_mode: int, *, may_be_left: bool = True
 ) -> Iterator[None]:
     """Have an empty data file to oneself while its `.info` is published; a file made here goes if that fails.
 
@@ -33,13 +47,14 @@ def claimed_data_file(
         yield
     except BaseException:
         if is_new:
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(path)
         raise
     finally:
         os.close(descriptor)
 
 
-def place_data(made: Entry, path: Path, file_mode: int, stop_requested: Callable[[], bool], *, durable: bool) -> None:
+def place_data(made: Entry, path: str, file_mode: int, stop_requested: Callable[[], bool], *, durable: bool) -> None:
     """Give a data file that is whole its name, or, on another file system, a copy of it.
 
     Raises FileExistsError where the name is taken. A crash leaves a file without `.info`, which nobody is served.
@@ -52,14 +67,15 @@ def place_data(made: Entry, path: Path, file_mode: int, stop_requested: Callable
         _copy_data(made, path, file_mode, stop_requested, durable=durable)
 
 
-def _copy_data(made: Entry, path: Path, file_mode: int, stop_requested: Callable[[], bool], *, durable: bool) -> None:
+def _copy_data(made: Entry, path: str, file_mode: int, stop_requested: Callable[[], bool], *, durable: bool) -> None:
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, file_mode)
     try:
-        append_file(descriptor, made.path, os.fstat(made.descriptor).st_size, stop_requested)
+        append_file(descriptor, Path(made.path), os.fstat(made.descriptor).st_size, stop_requested)
         if durable:
             os.fsync(descriptor)
     except BaseException:
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(path)
         raise
     finally:
         os.close(descriptor)
@@ -116,34 +132,44 @@ def _copy_of(path: Path) -> Path:
     return path.with_name(path.name + ".tusd-py")
 
 
-def remove_unpublished(path: Path, info_path: Path) -> bool:
+def remove_unpublished(path: str, info_path: str) -> bool:
     """Remove a data file that no `.info` belongs to, unless somebody works on it; whether that was done."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        return not info_path.exists()
+        return not is_there(info_path)
     try:
-        if not _lock(descriptor) or info_path.exists():
+        if not _lock(descriptor) or is_there(info_path):
             return False
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(path)
         return True
     finally:
         os.close(descriptor)
 
 
-def make_parents(path: Path, directory_mode: int) -> None:
-    """Directories for an id with slashes; an upload in the place of one makes the id a taken one (FileExistsError)."""
+def with_parents(path: str, directory_mode: int, make: Callable[[str], T]) -> T:
+    """Make something at `path`, and before it the directories that are missing, as for an id with slashes.
+
+    An upload in the place of one makes the id a taken one (FileExistsError).
+    """
     try:
-        os.makedirs(path.parent, directory_mode, exist_ok=True)
+        return make(path)
+    except FileNotFoundError:
+        try:
+            os.makedirs(os.path.dirname(path), directory_mode, exist_ok=True)
+        except NotADirectoryError:
+            raise _taken() from None
+        return make(path)
     except NotADirectoryError:
         raise _taken() from None
 
 
 def _open_locked(
-    path: Path, info_path: Path, file_mode: int, directory_mode: int, *, may_be_left: bool
+    path: str, info_path: str, file_mode: int, directory_mode: int, *, may_be_left: bool
 ) -> tuple[int, bool]:
     """The file, and whether it was made here. One that another creation took first is left to that."""
-    while not info_path.exists():
+    while not is_there(info_path):
         try:
             descriptor, is_new = _open(path, file_mode, directory_mode)
         except FileNotFoundError:
@@ -153,7 +179,7 @@ def _open_locked(
             break
         is_locked = _lock(descriptor)
         status = os.fstat(descriptor)
-        if is_locked and status.st_nlink and _is_empty_file(status) and not info_path.exists():
+        if is_locked and status.st_nlink and _is_empty_file(status) and not is_there(info_path):
             return descriptor, is_new
         os.close(descriptor)
         if status.st_nlink:
@@ -161,18 +187,17 @@ def _open_locked(
     raise _taken()
 
 
-def _open(path: Path, file_mode: int, directory_mode: int) -> tuple[int, bool]:
-    make_parents(path, directory_mode)
+def _open(path: str, file_mode: int, directory_mode: int) -> tuple[int, bool]:
     try:
-        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, file_mode), True
+        return with_parents(path, directory_mode, lambda place: os.open(place, _CREATE, file_mode)), True
     except FileExistsError:
         try:
             return os.open(path, os.O_RDWR), False
         except FileNotFoundError:
-            if path.is_symlink():
+            if os.path.islink(path):
                 raise _taken() from None  # one that leads nowhere
             raise
-        except IsADirectoryError:
+        except (IsADirectoryError, NotADirectoryError):
             raise _taken() from None
 
 

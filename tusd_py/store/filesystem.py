@@ -5,36 +5,26 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from tusd_py.core import errors
 from tusd_py.core.digests import ALGORITHMS
 from tusd_py.core.errors import UploadError
-from tusd_py.core.ids import LONGEST, LONGEST_NAME, RESERVED_ENDINGS, is_upload_id
-from tusd_py.core.info import CorruptInfo, decode_info, encode_info
+from tusd_py.core.ids import is_upload_id
+from tusd_py.core.info import CorruptInfo, decode_info
+from tusd_py.core.threads import Steps, done
 from tusd_py.core.uploads import Upload
-from tusd_py.store.concatenation import append_file
-from tusd_py.store.data_files import (
-    adopt_data,
-    claimed_data_file,
-    forget_copy,
-    is_adopted,
-    make_parents,
-    place_data,
-    remove_unpublished,
-)
+from tusd_py.store.creation import Creation
+from tusd_py.store.data_files import remove_unpublished
+from tusd_py.store.descriptions import Descriptions
+from tusd_py.store.durability import Durability, Promise
+from tusd_py.store.layout import Layout
 from tusd_py.store.receiver import Receiver
 from tusd_py.store.system_errors import system_errors_translated
 from tusd_py.store.unverified import UnverifiedMarks
-from tusd_py.store.workspace import Entry, Workspace, sync_directory, sync_file
-
-Durability = Literal["none", "finish", "each"]
-"""What a success answer promises beyond a killed process: nothing more, that a complete upload survives the loss of
-power, or that every acknowledged byte does."""
+from tusd_py.store.workspace import Workspace, sync_names
 
 _HASH_STEP = 1024 * 1024
 
@@ -56,48 +46,63 @@ class FilesystemStore:
         durability: Durability,
         min_free_space: int,
     ) -> None:
-        self.directory = directory
-        self._state_directory = state_directory
-        self._file_mode = file_mode
-        self._directory_mode = directory_mode
-        self._durability = durability
+        layout = Layout(directory, state_directory)
+        self._promise = promise = Promise(durability)
         self._min_free_space = min_free_space
         self._workspace = Workspace(state_directory / "workspace", file_mode)
-        self._unverified = UnverifiedMarks(state_directory / "unverified", durable=durability != "none")
+        self._descriptions = Descriptions(layout, self._workspace, durable=promise.flushes)
+        self._unverified = UnverifiedMarks(state_directory / "unverified", durable=promise.flushes)
+        creation = Creation(
+            layout,
+            self._workspace,
+            self._descriptions,
+            promise,
+            self.check_space,
+            file_mode=file_mode,
+            directory_mode=directory_mode,
+        )
+        self.directory, self.place = layout.directory, layout.place
+        self.info_path, self.place_of, self.is_place = layout.info_path, layout.place_of, layout.is_place
+        self.upload_ids = layout.upload_ids
+        self.create, self.creating = creation.create, creation.creating
+        self.concatenate = creation.concatenate
+        self.adopt, self.withdraw_adopted = creation.adopt, creation.withdraw_adopted
 
     # --- finding ---
 
     def load(self, upload_id: str, descriptor: int | None = None) -> Upload:
         """Read an upload as it is now; with its locked data file at hand, the size is taken from that."""
+        return self.measure(self.describe(upload_id), descriptor)
+
+    def describe(self, upload_id: str) -> Upload:
+        """Read what is written down of an upload, and so without an offset."""
         if not is_upload_id(upload_id):
             raise UploadError(errors.UPLOAD_NOT_FOUND)
         with system_errors_translated():
-            upload = self._read_info(upload_id)
-            path = upload.path or str(self._data_path(upload_id))
-            status, mark = self._stat(upload_id, path, descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise UploadError(errors.UPLOAD_NOT_FOUND)
-        bounds = [status.st_size] + [bound for bound in (upload.size, mark) if bound is not None]
-        changed_at = max(status.st_mtime, upload.changed_at)
-        return replace(upload, offset=min(bounds), path=path, changed_at=changed_at)
+            return self._descriptions.read(upload_id)
 
-    def _stat(self, upload_id: str, path: str, descriptor: int | None) -> tuple[os.stat_result, int | None]:
+    def measure(self, upload: Upload, descriptor: int | None = None) -> Upload:
+        """Look how many bytes a described upload has; see `load`."""
+        with system_errors_translated():
+            status, mark = self._stat(upload, descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise UploadError(errors.UPLOAD_NOT_FOUND)
+        offset = status.st_size
+        if upload.size is not None:
+            offset = min(offset, upload.size)
+        if mark is not None:
+            offset = min(offset, mark)
+        return replace(upload, offset=offset, changed_at=max(status.st_mtime, upload.changed_at))
+
+    def _stat(self, upload: Upload, descriptor: int | None) -> tuple[os.stat_result, int | None]:
         """The data file and the mark on it, from one moment: not a size with bytes of which the mark is gone by now."""
+        if descriptor is not None:
+            return os.fstat(descriptor), self._unverified.offset(upload.id)
         while True:
-            mark = self._unverified.offset(upload_id)
-            status = os.stat(path) if descriptor is None else os.fstat(descriptor)
-            if self._unverified.offset(upload_id) == mark and os.stat(path).st_size >= status.st_size:
+            status = os.stat(upload.path)
+            mark = self._unverified.offset(upload.id)
+            if mark is not None or os.stat(upload.path).st_size >= status.st_size:
                 return status, mark
-
-    def upload_ids(self) -> Iterator[str]:
-        """The ids of all uploads, custom ones in subdirectories included."""
-        for folder, subfolders, names in os.walk(self.directory):
-            if folder == str(self.directory):
-                subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-            for name in names:
-                upload_id = os.path.relpath(os.path.join(folder, name.removesuffix(".info")), self.directory)
-                if name.endswith(".info") and is_upload_id(upload_id):
-                    yield upload_id
 
     def open_for_reading(self, upload: Upload) -> int:
         """A descriptor of the data file, for a download; the caller closes it."""
@@ -110,7 +115,7 @@ class FilesystemStore:
             return None
         try:
             with system_errors_translated():
-                return self._read_info(upload_id).file_id
+                return self._descriptions.read(upload_id).file_id
         except UploadError as error:
             if error.problem is errors.UPLOAD_NOT_FOUND:
                 return None
@@ -124,139 +129,40 @@ class FilesystemStore:
             except (FileNotFoundError, NotADirectoryError):
                 return False
 
-    # --- creating ---
-
-    def create(self, upload: Upload) -> Upload:
-        """Make an empty upload. Raises 400 ERR_UPLOAD_EXISTS for a taken id; after a crash it is whole or garbage.
-
-        The data is put at `path`, which may be relative to the upload directory, where the upload has one.
-        """
-        path = self._place_of(upload)
-        with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry(upload.id) as info:
-            created = self._write_info(info, replace(upload, path=str(path)))
-            make_parents(self._info_path(upload.id), self._directory_mode)
-            with claimed_data_file(
-                path,
-                self._info_path(upload.id),
-                self._file_mode,
-                self._directory_mode,
-                may_be_left=path == self._data_path(upload.id),
-            ):
-                info.link(self._info_path(upload.id))
-            if self._durability == "each" or (self._durability == "finish" and upload.size == 0):
-                self._sync_names(upload.id, path)
-        return created
-
-    def concatenate(
-        self, upload: Upload, parts: Sequence[Upload], stop_requested: Callable[[], bool] = lambda: False
-    ) -> Upload:
-        """Make a final upload of its parts' bytes (tus concatenation).
-
-        It appears when it is whole, and durable by policy.
-        """
-        path = self._place_of(upload)
-        size = sum(part.offset for part in parts)
-        with (
-            system_errors_translated(missing=errors.STORE_UNAVAILABLE),
-            self._workspace.entry(upload.id) as data,
-            self._workspace.entry(upload.id) as info,
-        ):
-            self.check_space(size)
-            for part in parts:
-                try:
-                    append_file(data.descriptor, Path(part.path), part.offset, stop_requested)
-                except FileNotFoundError:
-                    raise UploadError(errors.INVALID_CONCAT) from None
-            if self._durability != "none":
-                os.fsync(data.descriptor)
-            created = self._write_info(info, replace(upload, size=size, offset=size, path=str(path)))
-            make_parents(path, self._directory_mode)
-            make_parents(self._info_path(upload.id), self._directory_mode)
-            place_data(data, path, self._file_mode, stop_requested, durable=self._durability != "none")
-            self._publish_info(info, upload.id, path)
-        return created
-
-    def adopt(self, upload: Upload, source: Path) -> Upload:
-        """Make a complete upload of a file that is whole, without copying it; the file keeps its own name as well.
-
-        Durable by policy. After a crash it is called again, and goes on from what is there.
-        """
-        path, is_durable = self._place_of(upload), self._durability != "none"
-        with system_errors_translated(missing=errors.STORE_UNAVAILABLE), self._workspace.entry(upload.id) as info:
-            created = self._write_info(info, replace(upload, size=upload.offset, path=str(path)))
-            if self._has_adopted(upload):
-                if is_durable:
-                    self._sync_names(upload.id, path)
-            else:
-                if is_durable:
-                    sync_file(source)
-                make_parents(path, self._directory_mode)
-                make_parents(self._info_path(upload.id), self._directory_mode)
-                adopt_data(source, path, self._file_mode, durable=is_durable)
-                self._publish_info(info, upload.id, path)
-            forget_copy(path)
-        return created
-
-    def withdraw_adopted(self, upload: Upload, source: Path) -> None:
-        """Take back what `adopt` has published of a file that is being removed before anybody was told of it."""
-        path = self._place_of(upload)
-        with system_errors_translated():
-            if self._has_adopted(upload):
-                self._info_path(upload.id).unlink()
-                path.unlink(missing_ok=True)
-            elif is_adopted(source, path):
-                path.unlink()
-            forget_copy(path)
-
-    def _has_adopted(self, upload: Upload) -> bool:
-        """Whether the upload's `.info` was published before, which comes last."""
-        return upload.file_id is not None and self.file_id_of(upload.id) == upload.file_id
-
-    def _publish_info(self, info: Entry, upload_id: str, path: Path) -> None:
-        """Let an upload appear whose data is there; without its `.info` the data is garbage."""
-        try:
-            info.link(self._info_path(upload_id))
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
-        if self._durability != "none":
-            self._sync_names(upload_id, path)
-
-    def _sync_names(self, upload_id: str, path: Path) -> None:
-        for directory in {path.parent, self._info_path(upload_id).parent}:
-            sync_directory(directory)
-
     # --- writing, under the upload's lock ---
+
+    def is_marked(self, upload_id: str) -> bool:
+        """Whether `begin` has to cut something off first."""
+        with system_errors_translated():
+            return self._unverified.is_there(upload_id)
 
     def begin(self, upload_id: str, descriptor: int) -> Upload:
         """Read an upload of which the caller holds the lock, after cutting off bytes that were never verified."""
         upload = self.load(upload_id, descriptor)
-        with system_errors_translated():
-            mark = self._unverified.offset(upload_id)
-            if mark is not None:
-                self._cut(upload_id, descriptor, min(mark, os.fstat(descriptor).st_size))
-            else:
-                self._unverified.remove(upload_id)  # a torn one
+        if self.is_marked(upload_id):
+            with system_errors_translated():
+                mark = self._unverified.offset(upload_id)
+                if mark is not None:
+                    self._cut(upload_id, descriptor, min(mark, os.fstat(descriptor).st_size))
+                else:
+                    self._unverified.remove(upload_id)  # a torn one
         return upload
 
     def declare_size(self, upload: Upload, size: int) -> Upload:
         """Write down the length of a deferred upload (tus creation-defer-length)."""
         sized = replace(upload, size=size)
-        self._rewrite_info(sized, durable=self._durability == "each")
+        self._rewrite(sized, name_durable=self._promise.is_each)
         return sized
 
     def name_file(self, upload: Upload, file_id: str) -> Upload:
         """Write down which file a complete upload is."""
         named = replace(upload, file_id=file_id)
-        self._rewrite_info(named, durable=self._durability != "none")
+        self._rewrite(named, name_durable=self._promise.flushes)
         return named
 
-    def _rewrite_info(self, upload: Upload, *, durable: bool) -> None:
-        with system_errors_translated(), self._workspace.entry(upload.id) as info:
-            self._write_info(info, upload)
-            info.replace(self._info_path(upload.id))
-            if durable:
-                sync_directory(self._info_path(upload.id).parent)
+    def _rewrite(self, upload: Upload, *, name_durable: bool) -> None:
+        with system_errors_translated():
+            self._descriptions.rewrite(upload, name_durable=name_durable)
 
     def receiver(
         self, upload: Upload, descriptor: int, limit: int, *, hold_back: bool, algorithm: str | None, verified: bool
@@ -288,35 +194,39 @@ class FilesystemStore:
         return digest.digest()
 
     def accept(self, upload: Upload, descriptor: int, offset: int, *, verified: bool) -> Upload:
+        return done(self.accepting(upload, descriptor, offset, verified=verified))
+
+    def accepting(self, upload: Upload, descriptor: int, offset: int, *, verified: bool) -> Steps[Upload]:
         """Let the bytes up to `offset` count, durable as the policy says; call it before the answer.
 
         Raises 404 if the upload is no longer there, so that nobody is told that its bytes were kept.
         """
         accepted = replace(upload, offset=offset, changed_at=time.time())
-        is_durable = self._promises(accepted)
-        with system_errors_translated():
-            if is_durable:
+        is_flushed = self._promise.covers(accepted) or (verified and self._promise.flushes)
+
+        def keep() -> None:
+            if is_flushed:
                 os.fdatasync(descriptor)
             if verified:
-                if self._durability != "none" and not is_durable:
-                    os.fdatasync(descriptor)
                 self._unverified.remove(upload.id)
-            if self._durability != "none" and accepted.is_complete:
-                self._sync_names(upload.id, Path(upload.path))
-            if not (os.fstat(descriptor).st_nlink and self._info_path(upload.id).exists()):
+            if accepted.is_complete and self._promise.flushes:
+                sync_names(upload.path, self.info_path(upload.id))
+
+        with system_errors_translated():
+            if is_flushed:
+                yield keep
+            else:
+                keep()
+            if not (os.fstat(descriptor).st_nlink and self._descriptions.is_there(upload.id)):
                 raise UploadError(errors.UPLOAD_NOT_FOUND)  # somebody took its files away meanwhile
         return accepted
 
     def settle(self, upload: Upload, descriptor: int) -> None:
         """Make what a killed process may have left as durable as the policy promises; call it before it is told."""
-        if self._promises(upload):
+        if self._promise.covers(upload):
             with system_errors_translated():
                 os.fdatasync(descriptor)
-                self._sync_names(upload.id, Path(upload.path))
-
-    def _promises(self, upload: Upload) -> bool:
-        """Whether the bytes that count are to survive the loss of power, by the policy."""
-        return self._durability == "each" or (self._durability == "finish" and upload.is_complete)
+                sync_names(upload.path, self.info_path(upload.id))
 
     def reject(self, upload: Upload, descriptor: int) -> None:
         """Throw away the bytes after the upload's offset, those of a body that failed its verification."""
@@ -326,19 +236,20 @@ class FilesystemStore:
     def _cut(self, upload_id: str, descriptor: int, size: int) -> None:
         """Cut unverified bytes off, for good before the mark on them goes."""
         os.ftruncate(descriptor, size)
-        if self._durability != "none":
+        if self._promise.flushes:
             os.fdatasync(descriptor)
         self._unverified.remove(upload_id)
 
     def remove_description(self, upload_id: str) -> None:
         """Remove what is left of an upload whose bytes have been taken elsewhere."""
         with system_errors_translated():
-            self._info_path(upload_id).unlink(missing_ok=True)
+            self._descriptions.remove(upload_id)
 
     def remove(self, upload: Upload) -> None:
         """Remove an upload for good; after a crash it is whole, or gone at the next sweep."""
-        with system_errors_translated(), self._workspace.withdraw(self._info_path(upload.id), upload.id):
-            Path(upload.path).unlink(missing_ok=True)
+        with system_errors_translated(), self._workspace.withdraw(self.info_path(upload.id), upload.id):
+            with suppress(FileNotFoundError):
+                os.unlink(upload.path)
             self._unverified.remove(upload.id)
 
     # --- housekeeping ---
@@ -359,58 +270,9 @@ class FilesystemStore:
     def _remove_unpublished(self, upload_id: str, withdrawn: bytes | None) -> None:
         if not is_upload_id(upload_id):
             return
-        path = self._data_path(upload_id)
+        path = self.place + upload_id
         if withdrawn is not None:
             with suppress(CorruptInfo):
-                path = Path(decode_info(withdrawn, upload_id).path or path)
-        if remove_unpublished(path, self._info_path(upload_id)):
+                path = decode_info(withdrawn, upload_id).path or path
+        if remove_unpublished(path, self.info_path(upload_id)):
             self._unverified.remove(upload_id)
-
-    # --- paths and small files ---
-
-    def info_path(self, upload_id: str) -> str:
-        """Where the `.info` of an upload is, or will be."""
-        return str(self._info_path(upload_id))
-
-    def is_place(self, path: str) -> bool:
-        """Whether the data of an upload may be put at a path, relative to the upload directory: not in the place of a
-        description, nor among our own files.
-        """
-        place = self._cleaned(path)
-        is_ours = place.is_relative_to(self._state_directory) or place in (self.directory, *self.directory.parents)
-        is_name = "\0" not in path and not path.endswith(("/", *RESERVED_ENDINGS))
-        is_too_long = len(os.fsencode(place)) > LONGEST or len(os.fsencode(place.name)) > LONGEST_NAME
-        return is_name and not is_ours and not is_too_long
-
-    def _place_of(self, upload: Upload) -> Path:
-        return self._cleaned(upload.path) if upload.path else self._data_path(upload.id)
-
-    def _cleaned(self, path: str) -> Path:
-        """Without `..`, as tusd has it."""
-        return Path(os.path.normpath(self.directory / path))
-
-    def _data_path(self, upload_id: str) -> Path:
-        return self.directory / upload_id
-
-    def _info_path(self, upload_id: str) -> Path:
-        return self.directory / (upload_id + ".info")
-
-    def _read_info(self, upload_id: str) -> Upload:
-        with open(self._info_path(upload_id), "rb", opener=_open_without_blocking) as file:
-            status = os.fstat(file.fileno())
-            try:
-                text = file.read() if stat.S_ISREG(status.st_mode) else b""
-                return replace(decode_info(text, upload_id), changed_at=status.st_mtime)
-            except CorruptInfo as error:
-                raise UploadError(errors.INTERNAL_SERVER_ERROR, corrupt_info=str(error)) from error
-
-    def _write_info(self, entry: Entry, upload: Upload) -> Upload:
-        now = round(time.time(), 3)
-        described = replace(upload, created_at=upload.created_at or now, changed_at=now)
-        entry.write(encode_info(described, self.info_path(upload.id)), durable=self._durability != "none")
-        return described
-
-
-def _open_without_blocking(path: str, flags: int) -> int:
-    """Whatever has this name: a pipe would wait for its other end."""
-    return os.open(path, flags | os.O_NONBLOCK)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tusd_py.core import errors
 from tusd_py.core.errors import Problem, UploadError
@@ -23,12 +21,16 @@ def problem_of(error: OSError) -> Problem:
     return PROBLEMS.get(error.errno or 0, errors.STORE_UNAVAILABLE)
 
 
-@contextmanager
-def system_errors_translated(missing: Problem = errors.UPLOAD_NOT_FOUND) -> Iterator[None]:
+class system_errors_translated:
     """Raise `UploadError` instead; `missing` is what a file that is not there means here."""
-    try:
-        yield
-    except OSError as error:
-        name = errno.errorcode.get(error.errno or 0, "unknown")
-        problem = missing if error.errno == errno.ENOENT else problem_of(error)
-        raise UploadError(problem, system_error=name) from error
+
+    def __init__(self, missing: Problem = errors.UPLOAD_NOT_FOUND) -> None:
+        self._missing = missing
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError):
+            name = errno.errorcode.get(error.errno or 0, "unknown")
+            problem = self._missing if error.errno == errno.ENOENT else problem_of(error)
+            raise UploadError(problem, system_error=name) from error

@@ -12,21 +12,33 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from tusd_py.store.data_files import is_there
 from tusd_py.store.workspace import flat_name, sync_directory, write_all
+
+_LONGEST = 32
 
 
 class UnverifiedMarks:
     def __init__(self, directory: Path, *, durable: bool) -> None:
         self._directory = directory
+        self._place = os.path.join(directory, "")
         self._durable = durable
 
     def offset(self, upload_id: str) -> int | None:
         """The offset that a reader must not go beyond, or None."""
         try:
-            text = self._path(upload_id).read_bytes()
+            descriptor = os.open(self._path(upload_id), os.O_RDONLY)
         except FileNotFoundError:
             return None
+        try:
+            text = os.read(descriptor, _LONGEST)
+        finally:
+            os.close(descriptor)
         return int(text) if text.endswith(b"\n") and text[:-1].isdigit() else None
+
+    def is_there(self, upload_id: str) -> bool:
+        """Whether there is a mark, whole or torn."""
+        return is_there(self._path(upload_id))
 
     def set(self, upload_id: str, offset: int) -> None:
         descriptor = os.open(self._path(upload_id), os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
@@ -41,11 +53,11 @@ class UnverifiedMarks:
     def remove(self, upload_id: str) -> None:
         """From now on the file's bytes count; durable when this returns."""
         with suppress(FileNotFoundError):
-            self._path(upload_id).unlink()
+            os.unlink(self._path(upload_id))
             self._sync()
 
-    def _path(self, upload_id: str) -> Path:
-        return self._directory / (flat_name(upload_id) or hashlib.sha256(upload_id.encode()).hexdigest())
+    def _path(self, upload_id: str) -> str:
+        return self._place + (flat_name(upload_id) or hashlib.sha256(upload_id.encode()).hexdigest())
 
     def _sync(self) -> None:
         if self._durable:

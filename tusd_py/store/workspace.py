@@ -22,17 +22,23 @@ _WITHDRAWN = "-withdrawn"
 
 def flat_name(upload_id: str) -> str:
     """An upload id as one file name, and back by `unquote`; empty for ids that are too long for that."""
-    name = quote(upload_id, safe="")
+    name = upload_id if upload_id.isalnum() and upload_id.isascii() else quote(upload_id, safe="")
     return name if len(name) <= _LONGEST_NAME else ""
 
 
-def sync_directory(directory: Path) -> None:
+def sync_directory(directory: str | Path) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_names(*paths: str) -> None:
+    """Make the names of these files durable, of which most are in one directory."""
+    for directory in {os.path.dirname(path) for path in paths}:
+        sync_directory(directory)
 
 
 def sync_file(path: Path) -> None:
@@ -54,7 +60,7 @@ def write_all(descriptor: int, data: bytes) -> None:
 class Entry:
     """A file in the making: `descriptor` is open for reading and writing and locked."""
 
-    path: Path
+    path: str
     descriptor: int
 
     def write(self, data: bytes, *, durable: bool) -> None:
@@ -62,14 +68,14 @@ class Entry:
         if durable:
             os.fsync(self.descriptor)
 
-    def link(self, target: Path) -> None:
+    def link(self, target: str | Path) -> None:
         """Publish under a new name.
 
         Raises FileExistsError, and leaves the other file alone, where the name is taken.
         """
         os.link(self.path, target)
 
-    def replace(self, target: Path) -> None:
+    def replace(self, target: str | Path) -> None:
         """Publish in place of the file that has this name."""
         os.rename(self.path, target)
 
@@ -79,6 +85,7 @@ class Workspace:
 
     def __init__(self, directory: Path, file_mode: int) -> None:
         self._directory = directory
+        self._place = os.path.join(directory, "")
         self._file_mode = file_mode
 
     @contextmanager
@@ -89,11 +96,11 @@ class Workspace:
             yield entry
         finally:
             with suppress(FileNotFoundError):
-                entry.path.unlink()
+                os.unlink(entry.path)
             os.close(entry.descriptor)
 
     @contextmanager
-    def withdraw(self, published: Path, upload_id: str) -> Iterator[None]:
+    def withdraw(self, published: str | Path, upload_id: str) -> Iterator[None]:
         """Take a published file away from its name; it is gone for good at the end of the block."""
         path = self._new_path(upload_id, _WITHDRAWN)
         descriptor = os.open(published, os.O_RDWR)
@@ -101,7 +108,7 @@ class Workspace:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             os.rename(published, path)
             yield
-            path.unlink()
+            os.unlink(path)
         finally:
             os.close(descriptor)
 
@@ -127,8 +134,8 @@ class Workspace:
             finally:
                 os.close(descriptor)
 
-    def _new_path(self, upload_id: str, operation: str = "") -> Path:
-        return self._directory / f"{secrets.token_hex(8)}{operation}.{flat_name(upload_id)}"
+    def _new_path(self, upload_id: str, operation: str = "") -> str:
+        return f"{self._place}{secrets.token_hex(8)}{operation}.{flat_name(upload_id)}"
 
     def _open_locked(self, upload_id: str) -> Entry:
         """A sweep may meet the entry between its making and its locking, and remove it: then another one is made."""

@@ -21,7 +21,7 @@ from tusd_py.web.api import ApiRequest, ApiRoute, path_pattern
 from tusd_py.web.body import RequestBody
 from tusd_py.web.context import Context
 from tusd_py.web.hook_answers import change_response, hook_request
-from tusd_py.web.request import content_length, identify_request
+from tusd_py.web.request import RequestHeaders, content_length, identify_request
 from tusd_py.web.sending import Sending
 
 log = logging.getLogger("tusd_py")
@@ -76,7 +76,7 @@ class ApiEndpoint:
             await request.body.close()
 
     def _read(self, scope: Scope, receive: Receive) -> ApiRequest:
-        headers = Headers(raw=[(name, value.strip(b" \t")) for name, value in scope["headers"]])
+        headers = RequestHeaders(scope["headers"])
         root = scope.get("root_path", "").rstrip("/")
         return ApiRequest(
             method=scope["method"],

@@ -188,7 +188,11 @@ class RequestBody:
     def _start_reading(self) -> None:
         self.was_asked_for = True
         if self._reader is None and not self._is_complete and self.ended_early is None:
-            self._reader = asyncio.create_task(self._read_ahead())
+            whole = self._lender.arrived() if self._lender is not None else None
+            if whole is not None:
+                self._take({"type": "http.request", "body": whole})
+            else:
+                self._reader = asyncio.create_task(self._read_ahead())
 
     async def _read_ahead(self) -> None:
         try:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -22,7 +22,7 @@ from tusd_py.core.log_event import LogEvent
 from tusd_py.web.body import RequestBody
 from tusd_py.web.context import Context
 from tusd_py.web.hook_answers import change_response, hook_request
-from tusd_py.web.request import TusRequest, content_length, identify_request
+from tusd_py.web.request import RequestHeaders, TusRequest, content_length, identify_request
 from tusd_py.web.sending import Sending
 from tusd_py.web.tus import TusHandlers
 
@@ -73,7 +73,7 @@ class TusEndpoint:
             await request.body.close()
 
     def _read(self, scope: Scope, receive: Receive) -> TusRequest:
-        headers = Headers(raw=[(name, value.strip(b" \t")) for name, value in scope["headers"]])
+        headers = RequestHeaders(scope["headers"])
         method = scope["method"]
         if method != "OPTIONS":
             method = headers.get("x-http-method-override") or method  # tus core: the real method is ignored then

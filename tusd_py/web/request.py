@@ -4,16 +4,41 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.datastructures import Headers
 
 from tusd_py.core.errors import Problem, UploadError
-from tusd_py.core.log_event import request_attributes
+from tusd_py.core.log_event import RequestAttributes, request_attributes
 from tusd_py.web.body import RequestBody
 
 _LONGEST_REQUEST_ID = 36
 _CONTENT_LENGTH = re.compile(r"[0-9]+")
+
+
+class RequestHeaders(Headers):
+    """The headers of a request, read once, whoever asks for them; blanks around a value are no part of it."""
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        super().__init__(raw=[(name, value.strip(b" \t")) for name, value in raw])
+        self._values: dict[str, list[str]] = {}
+        for name, value in self._list:
+            self._values.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+
+    def __getitem__(self, key: str) -> str:
+        return self._values[key.lower()][0]
+
+    def __contains__(self, key: Any) -> bool:
+        return key.lower() in self._values
+
+    def get(self, key: str, default: Any = None) -> Any:
+        values = self._values.get(key.lower())
+        return default if values is None else values[0]
+
+    def getlist(self, key: str) -> list[str]:
+        return self._values.get(key.lower(), [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +72,7 @@ class TusRequest:
 def identify_request(method: str, path: str, headers: Headers) -> None:
     """Let every log event of this request carry what it is; the id is the client's, if it sent one."""
     request_id = headers.get("x-request-id", "")[:_LONGEST_REQUEST_ID] or secrets.token_hex(8)
-    request_attributes.set((("method", method), ("path", path), ("requestId", request_id)))
+    request_attributes.set(RequestAttributes(method=method, path=path, requestId=request_id))
 
 
 def content_length(headers: Headers) -> int | None:

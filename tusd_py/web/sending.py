@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tusd_py.core.body import WRITE_LIMIT
 from tusd_py.core.log_event import LogEvent
 from tusd_py.web.body import RequestBody
 
@@ -35,6 +36,7 @@ class Sending:
     def __init__(self, body: RequestBody, send: Send, is_draining: Callable[[], bool], network_timeout: float) -> None:
         self._body = body
         self._unlimited_send = send
+        self._send: Send = self._send_in_time
         self._write_timeout = _WRITE_TIMEOUTS * network_timeout
         self._is_draining = is_draining
         self._must_close = False
@@ -42,13 +44,15 @@ class Sending:
     async def send(self, response: ASGIApp, scope: Scope, receive: Receive) -> None:
         expects_continue = any(name == b"expect" for name, _ in scope["headers"])
         awaits_continue = expects_continue and not self._body.was_asked_for
+        if WRITE_LIMIT in (scope.get("extensions") or {}):
+            self._send = self._unlimited_send
         self._must_close = self._body.is_unread and (awaits_continue or not self._body.can_be_skipped)
         try:
             await response(scope, receive, self._pass_on)
         except TimeoutError:
             log.warning(LogEvent("NetworkTimeoutError", error="the client does not read its answer"))
 
-    async def _send(self, message: Message) -> None:
+    async def _send_in_time(self, message: Message) -> None:
         limit = None if message["type"] in _BY_SERVER else self._write_timeout
         async with asyncio.timeout(limit):
             await self._unlimited_send(message)
