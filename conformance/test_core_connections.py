@@ -132,11 +132,8 @@ def test_CORE_36_acknowledged_bytes_survive_the_death_of_the_server(server: Serv
 @implied
 @pytest.mark.parametrize("writers", [2, 20])
 def test_CORE_37_of_two_writers_at_one_offset_one_wins(server: Server, writers: int) -> None:
-    """Of several PATCH requests at one offset exactly one succeeds, and the content is the winner's.
-
-    A server may break a writer off for the next one: where all of them were, they race again, at the start of another
-    upload.
-    """
+    """Of several PATCH requests at one offset exactly one succeeds, and the content is the winner's."""
+    # A server may break a writer off for the next one: where all of them were, they race again for another upload.
     for _ in range(RACES):
         upload, statuses = race(server, writers)
         assert set(statuses) <= {204, 400, 409, 423}

@@ -41,10 +41,11 @@ class Aged:
 
 
 @pytest.fixture(scope="module")
-def aged(server: Server, expiry: float) -> Aged:
+def aged(server: Server, request: pytest.FixtureRequest) -> Aged:
     """They are made together, so that they are waited for together."""
     if "expiration" not in server.extensions:
         pytest.skip("expiration not announced")
+    expiry = request.getfixturevalue("expiry")
     unfinished, complete = server.create(10), server.uploaded(b"hello")
     server.patch(unfinished, 0, b"hello")
     partial = final = None

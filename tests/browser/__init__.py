@@ -54,7 +54,7 @@ def bundle(script: Path, packages: Path, directory: Path) -> None:
     shutil.copy(PAGE / "index.html", directory)
     command = [str(esbuild), str(script), "--bundle", "--format=esm", "--log-level=warning"]
     variables = {**os.environ, "NODE_PATH": str(packages / "node_modules")}
-    subprocess.run([*command, f"--outfile={directory}/bundle.js"], env=variables, check=True, timeout=60)
+    subprocess.run([*command, f"--outfile={directory}/bundle.js"], env=variables, check=True, timeout=300)
 
 
 class Tab:

@@ -36,7 +36,7 @@ def command(server: Server, source: Source, *arguments: str) -> list[str]:
 
 
 def run(server: Server, source: Source, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(command(server, source, *arguments), check=False, cwd=ROOT, capture_output=True, timeout=90)
+    return subprocess.run(command(server, source, *arguments), check=False, cwd=ROOT, capture_output=True, timeout=300)
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def test_the_client_finishes_by_itself_after_the_server_was_killed_and_started_a
         server.kill()
         before = chunks_sent(server)
         restarted = start(*SMALL_CHUNKS, port=server.port, upload_dir=server.upload_dir)
-        output, errors = client.communicate(timeout=90)
+        output, errors = client.communicate(timeout=300)
     assert client.returncode == 0, errors
     after = chunks_sent(restarted)
     assert after, "the server was killed too late to mean anything"
@@ -145,11 +145,12 @@ def test_the_client_finishes_by_itself_after_the_server_was_killed_and_started_a
 def test_a_client_that_was_killed_when_all_was_said_only_asks_for_the_result(server: Server, source: Source) -> None:
     notes = begun_and_noted(server, source)
     assert run(server, source).returncode == 0
+    sent = chunks_sent(server)
     notes_of(source).write_bytes(notes)
     client = run(server, source)
     assert client.returncode == 0, client.stderr
     assert uploads_begun(server) == 1
-    assert set(chunks_sent(server).values()) == {1}
+    assert chunks_sent(server) == sent
     assert_uploaded(server, source, client.stdout)
 
 

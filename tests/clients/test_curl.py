@@ -30,7 +30,7 @@ class Head:
 def curl(*arguments: str, body: bytes | None = None) -> list[Head]:
     """Run curl and return the head of every answer, that of `100 Continue` included."""
     command = [*CURL, "--output", "/dev/null", "--dump-header", "-", *TUS, *arguments]
-    output = subprocess.run(command, check=True, input=body, stdout=subprocess.PIPE, timeout=90).stdout.decode()
+    output = subprocess.run(command, check=True, input=body, stdout=subprocess.PIPE, timeout=300).stdout.decode()
     heads = []
     for head in output.split("\r\n\r\n")[:-1]:
         first, *lines = head.split("\r\n")
@@ -71,7 +71,7 @@ def test_curl_uploads_a_file_with_its_length_and_downloads_it(server: Server, tm
     assert answer.headers["upload-offset"] == str(source.size)
     assert_stored(server, url, source)
     download = tmp_path / "download.bin"
-    subprocess.run([*CURL, "--fail", "--output", str(download), url], check=True, timeout=90)
+    subprocess.run([*CURL, "--fail", "--output", str(download), url], check=True, timeout=300)
     assert digest_of(download) == source.digest
 
 
@@ -99,7 +99,7 @@ def test_curl_that_expects_100_continue_is_refused_before_it_sends_the_file(serv
     expecting = ["--header", "Expect: 100-continue", "--expect100-timeout", "30"]
     output = ["--output", "/dev/null", "--write-out", "%{http_code} %{size_upload}"]
     command = [*CURL, *TUS, *patch_at(1), *expecting, *output, "--upload-file", str(source.path), url]
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=90).stdout
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=300).stdout
     assert answer == b"409 0"
     assert server.offset(url) == 0
 

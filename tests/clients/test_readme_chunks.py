@@ -25,7 +25,7 @@ def run(server: Server, directory: Path, *scripts: str) -> str:
     """What the scripts print in one shell, with this server in the place of the README's."""
     script = "\n".join(scripts).replace(ADDRESS, f"http://127.0.0.1:{server.port}")
     command = ["bash", "-euo", "pipefail", "-c", script]
-    done = subprocess.run(command, cwd=directory, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=directory, check=False, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.replace(f"http://127.0.0.1:{server.port}", ADDRESS)
 

@@ -66,7 +66,7 @@ def uploading(server: Server, source: Source, **task: Any) -> Iterator[Driver]:
     task = {"endpoint": server.url, "file": str(source.path), **task}
     command = ["node", "upload.mjs", json.dumps(task)]
     with subprocess.Popen(command, cwd=NODE, stdout=subprocess.PIPE, text=True) as process:
-        too_late = threading.Timer(60, process.kill)
+        too_late = threading.Timer(300, process.kill)
         too_late.start()
         try:
             yield Driver(process)
@@ -142,7 +142,7 @@ def test_tus_js_client_resumes_an_upload_that_it_aborted(server: Server, tmp_pat
 def test_tus_js_client_deletes_a_complete_upload(server: Server, tmp_path: Path) -> None:
     source = random_file(tmp_path)
     url, _ = uploaded(server, source)
-    subprocess.run(["node", "terminate.mjs", url], cwd=NODE, check=True, timeout=60)
+    subprocess.run(["node", "terminate.mjs", url], cwd=NODE, check=True, timeout=300)
     assert server.request("GET", url).status == 404
     assert not server.path_of(url).exists()
 
