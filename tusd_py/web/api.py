@@ -219,7 +219,10 @@ class Api:
                 max_size=self._max_size,
                 allowed_types=options.allowed_types,
                 with_key=asking | ({"linkToFile"} if options.needs_key_to_mint else set()),
-                left_out={route.handler.__name__ for route in self.routes if not route.on},
+                left_out=[
+                    *(() if options.has_downloads else ("linkToUpload", "linkToFile")),
+                    *(() if options.has_termination else ("terminate",)),
+                ],
             )
         )
 
