@@ -157,7 +157,7 @@ def test_uppy_finishes_by_itself_after_the_server_was_killed_and_started_again(
     context: BrowserContext, origin: str, start: ServerStarter, source: Source
 ) -> None:
     server = start()
-    tab = tus_tab(context, origin, server)
+    tab = tus_tab(context, origin, server, retryDelays=[500] * 120)  # a slow machine is long in starting a server
     url = tab.begin_slowly(server, source)
     sent = tab.sent()
     server.kill()
