@@ -270,6 +270,23 @@ def test_what_a_process_works_on_is_its_own_for_as_long_as_it_lives(own: RedisSe
     in_loop(test)
 
 
+def test_work_that_redis_does_not_let_us_take_is_done_by_who_has_it(own: RedisServer, place: Place) -> None:
+    """As with one that is older than what takes over the work of the dead (6.2)."""
+    redis: Any = own.client
+    redis.execute_command("ACL", "SETUSER", "default", "-xautoclaim")
+
+    async def test() -> None:
+        async with place.state() as state:
+            own.client.xgroup_create(f"{{{PREFIX}}}:work", "servers", mkstream=True)
+            taking = asyncio.create_task(state.queue.take())
+            while not taking.done():  # its first look must have failed
+                state.queue.put("f_1")
+                await asyncio.sleep(0.1)
+            assert taking.result() == "f_1"
+
+    in_loop(test)
+
+
 def test_work_is_found_in_a_line_whose_group_is_gone(own: RedisServer, place: Place) -> None:
     async def test() -> None:
         async with place.state() as state:

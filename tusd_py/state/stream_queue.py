@@ -93,6 +93,7 @@ class StreamQueue:
         self._has_outgoing = asyncio.Event()
         self._news = asyncio.Event()
         self._in_hand: dict[str, list[str]] = {}
+        self._can_take = True
         self.is_local = False
 
     def put(self, item: str) -> None:
@@ -108,11 +109,16 @@ class StreamQueue:
             if (item := self._local.take_nowait()) is not None:
                 return item
             self._news.clear()
-            with suppress(UploadError):
-                if found := await self._take(self._keys, [_GROUP, self._connection.name, int(1000 * DEAD_AFTER)]):
-                    entry, item = str(found[0]), str(found[1])
-                    self._in_hand.setdefault(item, []).append(entry)
-                    return item
+            try:
+                found = await self._take(self._keys, [_GROUP, self._connection.name, int(1000 * DEAD_AFTER)])
+            except UploadError:
+                found, self._can_take = None, False
+            else:
+                self._can_take = True
+            if found:
+                entry, item = str(found[0]), str(found[1])
+                self._in_hand.setdefault(item, []).append(entry)
+                return item
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_AGAIN):
                     await self._news.wait()
@@ -154,10 +160,11 @@ class StreamQueue:
             if not self.is_local:
                 log.warning(LogEvent("StateWorkNotShared", reason=error.evidence.get("reason")))
             self.is_local = True
-            for item in items:
-                self._local.put(item)
         else:
             self.is_local = False
+        if self.is_local or not self._can_take:  # what others do as well is done once, by the lock on its record
+            for item in items:
+                self._local.put(item)
         self._news.set()
 
 
