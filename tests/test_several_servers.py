@@ -75,6 +75,7 @@ class Pair:
         """Again and again, as long as it is not answered with one of these."""
         end = time.monotonic() + PATIENCE
         while (answer := self.request(method, path, headers, body)) is None or answer.status not in until:
+            assert answer is None or answer.status not in (404, 410), f"lost: {method} {path}"
             assert time.monotonic() < end, (method, path, answer)
             threading.Event().wait(0.1)
         return answer
