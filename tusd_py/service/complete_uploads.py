@@ -45,7 +45,7 @@ class CompleteUploads:
         self._unfinished = unfinished
         self._in_thread = in_thread
         self._tells_of_partials = tells_of_partials
-        self._settled: Newest[tuple[int | None, int]] = Newest()
+        self._settled: Newest[tuple[float | None, int | None, int]] = Newest()
 
     # --- the file that an upload will be, where a record is kept of each ---
 
@@ -108,10 +108,15 @@ class CompleteUploads:
 
     def is_settled(self, upload: Upload) -> bool:
         """Whether this process knows that the upload, as it is, is durable as promised and, if complete, finished."""
-        return self._settled.get(upload.id) == (upload.size, upload.offset)
+        return self._settled.get(upload.id) == _state_of(upload)
 
     def remember_settled(self, upload: Upload) -> None:
-        self._settled[upload.id] = upload.size, upload.offset
+        self._settled[upload.id] = _state_of(upload)
 
     def forget(self, upload_id: str) -> None:
         self._settled.pop(upload_id, None)
+
+
+def _state_of(upload: Upload) -> tuple[float | None, int | None, int]:
+    """With its age: an id that a hook has chosen may be that of another upload by now, through another process."""
+    return upload.created_at, upload.size, upload.offset
