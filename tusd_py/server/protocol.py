@@ -8,12 +8,10 @@ forgotten when the client goes, and sockets lent for big bodies.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tusd_py.core.body import LENDING, TRAILERS, WRITE_LIMIT, Loan
@@ -28,6 +26,7 @@ _LARGEST_TRAILERS = 16 * 1024
 _MOST_PIPELINED = 64
 """Requests that may wait on a connection behind one that is being served."""
 
+_LARGE_BODY = 256 * 1024
 _CLOSING_LINGER = 2.0
 
 
@@ -46,7 +45,7 @@ class UploadProtocol(HttpToolsProtocol):
         self._silent_bytes = 0  # that came since the parser last had something to hand on
         self._trailer_bytes = 0
         self._trailers: list[tuple[bytes, bytes]] = []
-        self._is_in_head = True
+        self.is_in_head = True
         self._is_resuming = False
         self._is_refused = False
         self._is_gone = False
@@ -156,7 +155,7 @@ class UploadProtocol(HttpToolsProtocol):
         if self._is_resuming:
             return
         value = value.strip(b" \t")  # RFC 9110 5.5: blanks around a value are no part of it
-        if self._is_in_head:
+        if self.is_in_head:
             super().on_header(name, value)
         elif (size := len(name) + len(value)) + self._trailer_bytes <= _LARGEST_TRAILERS:
             # Trailers are kept apart from the head, which they must not be able to change.
@@ -176,12 +175,14 @@ class UploadProtocol(HttpToolsProtocol):
         if self._is_refused:
             return
         self._cancel_head_timer()
-        self._is_in_head = False
+        self.is_in_head = False
         self._silent_bytes = self._trailer_bytes = 0
         self._trailers = []
         extensions: Any = {TRAILERS: self._trailers, WRITE_LIMIT: {}}
         self.scope["extensions"] = extensions
         super().on_headers_complete()
+        if self.can_lend and self._announced_length() >= _LARGE_BODY:
+            self.flow.pause_reading()  # it stays in the socket until that is lent, or the application wants it
 
     def on_body(self, body: bytes) -> None:
         self._silent_bytes = 0
@@ -191,7 +192,7 @@ class UploadProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._is_refused or (self.parser.should_upgrade() and self._framing()):
             return
-        self._is_in_head = True
+        self.is_in_head = True
         if self._framing().startswith(b"Transfer-Encoding") and not self.parser.should_keep_alive():
             self.cycle.keep_alive = False  # a trailer said `Connection: close`, and the parser reads nothing after it
         super().on_message_complete()
@@ -230,6 +231,11 @@ class UploadProtocol(HttpToolsProtocol):
                 length = value
         return b"Content-Length: " + length if length.strip(b"0 ") else b""
 
+    def _announced_length(self) -> int:
+        """The length of the current request's body; 0 where it has none or a coding."""
+        name, _, value = self._framing().partition(b" ")
+        return int(value) if name == b"Content-Length:" else 0
+
     def _resume_within_body(self, framing: bytes) -> None:
         """Go on with a fresh parser that is told only how the rest of the current body is framed (empty: no rest)."""
         self.parser = httptools.HttpRequestParser(self)
@@ -241,20 +247,20 @@ class UploadProtocol(HttpToolsProtocol):
 
     def lend(self, cycle: RequestResponseCycle) -> Loan | None:
         """Lend the socket for the rest of this request's body; the connection reads nothing until it is given back."""
-        framing = self._framing()
+        length = self._announced_length()
         if (
             not self.can_lend
             or cycle is not self.cycle
             or not cycle.more_body
             or self.scheme == "https"
-            or not framing.startswith(b"Content-Length: ")
+            or not length
             or self._has_ended
             or self.transport.is_closing()
         ):
             return None
         connection = self.transport.get_extra_info("socket")
         buffered = bytes(cycle.body)
-        remaining = int(framing.partition(b" ")[2]) - len(buffered)
+        remaining = length - len(buffered)
         if connection is None or remaining <= 0:
             return None
         try:
@@ -298,23 +304,3 @@ class UploadProtocol(HttpToolsProtocol):
 
     def client_has_ended(self, cycle: RequestResponseCycle) -> bool:
         return self._has_ended and cycle is self.cycle
-
-
-def protocol_class(limits: ConnectionLimits) -> type[UploadProtocol]:
-    """The protocol with these limits; it lends and sends no files where this uvicorn is not the one it was made for."""
-    differences = differences_of_uvicorn()
-    if differences:
-        log.warning(LogEvent("SocketLendingDisabled", reason=", ".join(differences)))
-    return type("LimitedUploadProtocol", (UploadProtocol,), {"limits": limits, "can_lend": not differences})
-
-
-def differences_of_uvicorn() -> list[str]:
-    """The internals of uvicorn that are not as `lend` and `Exchange` expect them."""
-    cycle = set(inspect.signature(RequestResponseCycle.__init__).parameters)
-    checks = {
-        "RequestResponseCycle": {"message_event", "expect_100_continue", "transport", "flow"} <= cycle,
-        "FlowControl": {"pause_reading", "resume_reading", "drain"} <= set(dir(FlowControl)),
-        "receive": "self.flow.resume_reading()" in inspect.getsource(RequestResponseCycle.receive),
-        "send": "self.expected_content_length -= num_bytes" in inspect.getsource(RequestResponseCycle.send),
-    }
-    return [name for name, is_as_expected in checks.items() if not is_as_expected]

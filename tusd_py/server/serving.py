@@ -19,7 +19,7 @@ from typing import Any
 import uvicorn
 
 from tusd_py.server.heads import ConnectionLimits
-from tusd_py.server.protocol import protocol_class
+from tusd_py.server.reading import connection_maker
 from tusd_py.server.tls import Certificates
 from tusd_py.server.turns import TurnTaking
 from tusd_py.server.worker import LATE, READY, Supervision
@@ -56,7 +56,7 @@ def serve(
     """
     config = uvicorn.Config(
         app,
-        http=protocol_class(ConnectionLimits(header_bytes, timeouts.network)),
+        http=connection_maker(ConnectionLimits(header_bytes, timeouts.network)),  # type: ignore[arg-type] # as it calls it
         ws="none",
         lifespan="on",
         log_config=None,
