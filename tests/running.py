@@ -106,9 +106,13 @@ class Server:
         return self.upload_dir / urlsplit(url).path.removeprefix("/files/")
 
     def files(self) -> dict[str, bytes]:
-        """Everything below the upload directory but sockets and keys; what is half made would be among it."""
+        """Everything below the upload directory but what a server has while it runs, sockets and locks, and its keys.
+
+        What is half made would be among it.
+        """
         paths = (path for path in self.upload_dir.rglob("*") if path.is_file() and path.name != "signing.keys")
-        return {str(path.relative_to(self.upload_dir)): path.read_bytes() for path in paths}
+        kept = (path for path in paths if not path.name.startswith(".duty-"))
+        return {str(path.relative_to(self.upload_dir)): path.read_bytes() for path in kept}
 
     @contextmanager
     def connection(self) -> Iterator[socket.socket]:
