@@ -8,6 +8,7 @@ import http.client
 import itertools
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,16 +31,20 @@ PATIENCE = 120.0
 
 @dataclass
 class Pair:
-    """Two servers, each of which may be killed; both keep their ports."""
+    """Two servers, each of which may be killed; nobody else gets their ports meanwhile."""
 
     starter: ServerStarter
     flags: tuple[str, ...]
+    ports: tuple[int, int]
     servers: list[Server] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         with ThreadPoolExecutor() as pool:
-            self.servers += pool.map(lambda _: self.starter("-workers", "2", *self.flags), range(2))
+            self.servers += pool.map(self._start, range(2))
         self._turns = itertools.cycle(range(2))
+
+    def _start(self, number: int) -> Server:
+        return self.starter("-workers", "2", *self.flags, port=self.ports[number])
 
     def kill(self, number: int) -> None:
         """The supervisor and its workers, all at once."""
@@ -51,8 +56,7 @@ class Pair:
         eventually(lambda: not any(state != "Z" for pid, (_, state) in processes().items() if pid in pids))
 
     def restart(self, number: int) -> None:
-        port = self.servers[number].port
-        self.servers[number] = self.starter("-workers", "2", *self.flags, port=port)
+        self.servers[number] = self._start(number)
 
     def request(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
@@ -79,6 +83,16 @@ class Pair:
             assert time.monotonic() < end, (method, path, answer)
             threading.Event().wait(0.1)
         return answer
+
+
+@contextmanager
+def two_servers(starter: ServerStarter, *flags: str) -> Iterator[Pair]:
+    """Their ports are reserved: sockets that are bound and do not listen let others listen who ask for the port."""
+    with socket.socket() as first, socket.socket() as second:
+        for reserving in (first, second):
+            reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reserving.bind(("127.0.0.1", 0))
+        yield Pair(starter, flags, (first.getsockname()[1], second.getsockname()[1]))
 
 
 # --- three kinds of clients ---
@@ -191,8 +205,12 @@ class Harm:
 def test_files_are_whole_whatever_happens_to_servers_and_redis(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     is_long = pytestconfig.getoption("long")
     files, rounds, size = (60, 40, 16 * MIB) if is_long else (3, 2, 8 * MIB)
-    with running_redis() as redis, starting_in(tmp_path) as starter:
-        pair = Pair(starter, ("-redis-url", redis.url, "-chunk-size", str(MIB), "-verbose=false"))
+    flags = ("-chunk-size", str(MIB), "-verbose=false")
+    with (
+        running_redis() as redis,
+        starting_in(tmp_path) as starter,
+        two_servers(starter, "-redis-url", redis.url, *flags) as pair,
+    ):
         harm = Harm(pair, redis, pause=2.0)
         digests: dict[str, str] = {}
 
@@ -223,9 +241,8 @@ def test_of_clients_that_race_for_an_offset_one_wins_at_most(
     flags = ("-redis-url", redis.url, "-redis-prefix", "race") if state == "redis" else ()
     if flags:
         redis.use("race")
-    pair = Pair(start, ("-verbose=false", *flags))
     size = 256 * 1024
-    with ThreadPoolExecutor(32) as pool:
+    with two_servers(start, "-verbose=false", *flags) as pair, ThreadPoolExecutor(32) as pool:
         for _ in range(rounds):
             path = create(pair, Upload_Length=str(2 * size))
             at_once = threading.Barrier(32)
