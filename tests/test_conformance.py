@@ -28,16 +28,16 @@ PEERS = "conformance/peers"
 SERVERS = {
     "ours with limits": (
         "http://127.0.0.1:{port}/files/",
-        OURS + " -max-size 50000000 -expire-after 8s -network-timeout 4s",
-        ["--expiry", "8", "--idle-timeout", "4"],
+        OURS + " -max-size 50000000 -expire-after 10s -network-timeout 4s",
+        ["--expiry", "10", "--idle-timeout", "4"],
     ),
     "ours": ("http://127.0.0.1:{port}/files/", OURS, []),
     "ours in uvicorn with h11": ("http://127.0.0.1:{port}/files/", ELSEWHERE % "uvicorn --http h11", BODIES),
     "ours in granian": ("http://127.0.0.1:{port}/files/", ELSEWHERE % "granian --interface asgi", BODIES),
     "@tus/server": (
         "http://127.0.0.1:{port}/files/",
-        f"node {PEERS}/tus-node-server/server.mjs {{{{port}}}} {{{{dir}}}}",
-        ["--expiry", "5", "--known-failures", f"{PEERS}/tus-node-server/known-failures.toml"],
+        f"node {PEERS}/tus-node-server/server.mjs {{{{port}}}} {{{{dir}}}} 10",
+        ["--expiry", "10", "--known-failures", f"{PEERS}/tus-node-server/known-failures.toml"],
     ),
     "SeaweedFS": (
         "http://127.0.0.1:{port}/.tus/example",
