@@ -28,8 +28,8 @@ PEERS = "conformance/peers"
 SERVERS = {
     "ours with limits": (
         "http://127.0.0.1:{port}/files/",
-        OURS + " -max-size 50000000 -expire-after 10s -network-timeout 4s",
-        ["--expiry", "10", "--idle-timeout", "4"],
+        OURS + " -max-size 50000000 -expire-after 10s -network-timeout 6s",
+        ["--expiry", "10", "--idle-timeout", "6"],
     ),
     "ours": ("http://127.0.0.1:{port}/files/", OURS, []),
     "ours in uvicorn with h11": ("http://127.0.0.1:{port}/files/", ELSEWHERE % "uvicorn --http h11", BODIES),
