@@ -71,3 +71,12 @@ def test_flags_without_effect_are_taken(start: ServerStarter) -> None:
 def test_nothing_and_less_mean_the_default(start: ServerStarter, number: str, seconds: str) -> None:
     names = ("network-timeout", "acquire-lock-timeout", "progress-hooks-interval", "request-completion-timeout")
     assert works(start(f"-max-size={number}", *(f"-{name}={seconds}" for name in names)))
+
+
+def test_the_password_of_redis_is_shown_nowhere(start: ServerStarter) -> None:
+    server = start("-redis-url", "redis://user:s3cret@127.0.0.1:1/0")
+    url = server.create(1)
+    assert server.patch(url, 0, b"x").status == 503
+    assert "Using redis://127.0.0.1:1/0 to coordinate with other hosts." in server.output()
+    assert "event=StateError" in server.output()
+    assert "s3cret" not in server.output()
