@@ -26,12 +26,14 @@ def starting_in(folder: Path) -> Iterator[ServerStarter]:
         servers.append(server)
         return server
 
-    yield starter
     outputs = []
-    for server in servers:
-        server.kill()
-        outputs.append(server.output())
-        server.close()
+    try:
+        yield starter
+    finally:
+        for server in servers:
+            server.kill()
+            outputs.append(server.output())
+            server.close()
     for output in outputs:
         assert "Traceback" not in output, output[output.index("Traceback") :][:3000]
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
 
 _NUMBER = 8  # bytes
 _FILE = "board"
+_PREFIX = "tusd-py-workers-"
+_ABANDONED = 60.0
+"""Age in seconds from which a directory that nobody has locked is not one that is just being made."""
 _MEMORY = "/dev/shm"  # noqa: S108 -- what is made there has a name of its own
 
 
@@ -19,8 +25,23 @@ _MEMORY = "/dev/shm"  # noqa: S108 -- what is made there has a name of its own
 def shared_directory() -> Iterator[Path]:
     """A directory in memory where there is one, since a page of a disk's file that is written may wait for the disk."""
     place = _MEMORY if os.access(_MEMORY, os.W_OK | os.X_OK) else None
-    with tempfile.TemporaryDirectory(prefix="tusd-py-", dir=place, ignore_cleanup_errors=True) as directory:
+    _remove_abandoned(Path(place or tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place, ignore_cleanup_errors=True) as directory:
         yield Path(directory)
+
+
+def _remove_abandoned(place: Path) -> None:
+    """What is left of servers of which all processes were killed at once; those that live hold a lock on theirs."""
+    for path in place.glob(_PREFIX + "*"):
+        with suppress(OSError):  # somebody else's, or gone
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                status = os.fstat(descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _ABANDONED:
+                    shutil.rmtree(path)
+            finally:
+                os.close(descriptor)
 
 
 class Column(IntEnum):
@@ -44,6 +65,8 @@ class Board:
     def __init__(self, directory: Path, row: int) -> None:
         self.directory = directory
         self.row = row
+        self._lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
         with open(directory / _FILE, "r+b") as file:
             self._numbers = memoryview(mmap.mmap(file.fileno(), 0)).cast("q")
 
