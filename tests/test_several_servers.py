@@ -237,7 +237,7 @@ def test_files_are_whole_whatever_happens_to_servers_and_redis(tmp_path: Path, p
 def test_of_clients_that_race_for_an_offset_one_wins_at_most(
     start: ServerStarter, redis: RedisServer, state: str, pytestconfig: pytest.Config
 ) -> None:
-    rounds = 500 if pytestconfig.getoption("long") else 5
+    rounds = 500 if pytestconfig.getoption("long") else 20
     flags = ("-redis-url", redis.url, "-redis-prefix", "race") if state == "redis" else ()
     if flags:
         redis.use("race")
