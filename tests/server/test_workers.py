@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -72,6 +74,19 @@ def test_a_dead_worker_is_replaced_and_its_uploads_go_on(start: ServerStarter) -
     assert server.patch(url, 1_000_000, b"y" * 9_000_000).status == 204
     assert server.path_of(url).read_bytes() == b"x" * 1_000_000 + b"y" * 9_000_000
     assert server.output().count("event=WorkerEnded") == 2
+
+
+def test_a_worker_that_dies_while_its_supervisor_is_signalled_is_replaced(tmp_path: Path) -> None:
+    """One worker has died, and the other is rolled."""
+    said = tmp_path / "said"
+    program = [sys.executable, "-m", "tests.server.struck_supervisor", str(tmp_path)]
+    with said.open("wb") as log, subprocess.Popen(program, stdout=log, stderr=log) as supervisor:
+        try:
+            eventually(lambda: said.read_text().count("event=WorkerStarted") == 4 or supervisor.poll(), START_DEADLINE)
+            supervisor.terminate()
+            assert supervisor.wait(DEADLINE) == 0, said.read_text()
+        finally:
+            supervisor.kill()
 
 
 def test_the_lines_of_start_and_stop_are_said_once(start: ServerStarter) -> None:

@@ -94,6 +94,8 @@ class Supervisor:
             while self._workers or self._starts:
                 for key, _ in self._selector.select(self._next_wait()):
                     key.data()
+                self._reap()  # not before, since what is left of a dead one's words may be among what was selected
+                self._roll()
                 self._do_what_is_due()
         if self._has_failed:
             return 1
@@ -247,8 +249,6 @@ class Supervisor:
                 self._reload()
             elif number == signal.SIGUSR2:
                 self._is_roll_wanted = True
-        self._reap()
-        self._roll()
 
     def _on_stop(self) -> None:
         if self._is_stopping:
