@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from pathlib import Path
@@ -204,6 +205,18 @@ def test_a_client_that_closes_its_half_after_a_whole_request_is_answered(server:
                 connection.sendall(request)
                 connection.shutdown(socket.SHUT_WR)
                 assert read_all(connection).startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.mark.parametrize("size", [10_000, 40_000_000])
+def test_a_client_that_closes_its_half_gets_the_whole_of_a_download(server: Server, size: int) -> None:
+    url = server.create(size)
+    content = os.urandom(1000) * (size // 1000)
+    assert server.patch(url, 0, content).status == 204
+    with server.connection() as connection:
+        connection.sendall(request_head("GET", urlsplit(url).path, {}))
+        connection.shutdown(socket.SHUT_WR)
+        answer = read_all(connection)
+    assert answer.partition(b"\r\n\r\n")[2] == content
 
 
 def test_http_1_0_works(server: Server) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -37,13 +38,7 @@ BLOCK = 1024 * 1024
 WORTH_HANDING_OVER = 256 * 1024
 """Bytes below which a part is as soon read as handed to a server that can send files."""
 
-HANDED_OVER = 16 * 1024 * 1024
-"""Bytes that such a server is given at once, between two looks at whether the client is still there."""
-
 RawHeaders = list[tuple[bytes, bytes]]
-
-_Way = Callable[[Send, int, int], Awaitable[int]]
-"""Sends bytes from a position on, at most so many, and says how many; 0 if there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,40 +173,37 @@ class _FileResponse(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if self._path is not None and "http.response.pathsend" in ways:
                 await send({"type": "http.response.pathsend", "path": self._path})
+            elif "http.response.zerocopysend" in ways:
+                await self._hand_over(send)
             else:
-                way = self._hand_over if "http.response.zerocopysend" in ways else self._copy
-                await self._send_in_pieces(way, receive, send)
+                await self._copy(receive, send)
         finally:
             os.close(self._descriptor)
 
-    async def _send_in_pieces(self, way: _Way, receive: Receive, send: Send) -> None:
+    async def _hand_over(self, send: Send) -> None:
+        """The server notices itself when the client goes; one that has only ended its half of the connection has not.
+
+        What ends early has not the announced length, so the client notices.
+        """
+        message = {"type": "http.response.zerocopysend", "file": self._descriptor}
+        with suppress(ConnectionError, EOFError):  # the client has gone, or the file has become shorter
+            await send({**message, "offset": self._part.start, "count": self._part.length, "more_body": False})
+
+    async def _copy(self, receive: Receive, send: Send) -> None:
         position, rest = self._part.start, self._part.length
         is_gone = asyncio.create_task(_disconnect(receive))
         try:
             while rest and not is_gone.done():
-                count = await way(send, position, rest)
-                if not count:
-                    return  # cut back meanwhile: the announced length is not reached, so the client notices
-                position, rest = position + count, rest - count
+                block = await self._in_thread(os.pread, self._descriptor, min(rest, BLOCK), position)
+                if not block:
+                    return  # cut back meanwhile
+                await send({"type": "http.response.body", "body": block, "more_body": True})
+                position, rest = position + len(block), rest - len(block)
         finally:
             is_gone.cancel()
             await asyncio.wait([is_gone])
         if not rest:
             await send({"type": "http.response.body", "body": b""})
-
-    async def _copy(self, send: Send, position: int, most: int) -> int:
-        block = await self._in_thread(os.pread, self._descriptor, min(most, BLOCK), position)
-        await send({"type": "http.response.body", "body": block, "more_body": True})
-        return len(block)
-
-    async def _hand_over(self, send: Send, position: int, most: int) -> int:
-        count = min(most, HANDED_OVER)
-        message = {"type": "http.response.zerocopysend", "file": self._descriptor, "offset": position, "count": count}
-        try:
-            await send({**message, "more_body": True})
-        except (ConnectionError, EOFError):  # the client has gone, or the file has become shorter
-            return 0
-        return count
 
 
 async def _disconnect(receive: Receive) -> None:
