@@ -189,12 +189,14 @@ def test_a_large_body_arrives_byte_for_byte_whatever_the_pace(has_digest: bool) 
 def test_the_bytes_of_a_lent_socket_that_found_room_on_the_disk_are_kept(tmp_path: Path, has_digest: bool) -> None:
     content = os.urandom(MIB)
     with (tmp_path / "data").open("w+b", buffering=0) as file, _source(content) as source:
-        receiver = _receiver(file.fileno(), MIB, has_digest)
+        receiver = _receiver(file.fileno(), 2 * MIB, has_digest)
+        loan = LentSocket(source, 2 * MIB)
         with largest_file(10_000), pytest.raises(UploadError) as caught:
-            receive(receiver, LentBody(), LentSocket(source, MIB))
+            receive(receiver, LentBody(), loan)
         assert caught.value.problem is errors.DISK_FULL
         assert receiver.position == 10_000
         assert content_of(file.fileno()) == content[:10_000]
+        assert loan.remaining == 2 * MIB - len(content) + len(os.read(source, 2 * MIB))  # what was lost is not awaited
 
 
 def test_a_file_that_takes_nothing_from_a_pipe_is_written_to(tmp_path: Path) -> None:

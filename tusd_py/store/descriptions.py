@@ -21,14 +21,14 @@ _REMEMBERED = 2_000
 _LARGEST_REMEMBERED = 4096
 """Descriptions that are remembered, and the bytes of the largest of them: a few megabytes in all."""
 
-_Identity = tuple[int, int, int]
+_Identity = tuple[int, int, int, int]
 
 
 class Descriptions:
     """The `.info` files of a layout; `durable` is whether they are on the disk before they have a name.
 
-    What was read is remembered for as long as the file is the same, by its inode, time and size: it is replaced as a
-    whole whenever it changes.
+    What was read is remembered for as long as the file is the same, by its inode, times and size: it is replaced as a
+    whole whenever it changes, and who writes it in place can set the time of that back, but not that of the inode.
     """
 
     def __init__(self, layout: Layout, workspace: Workspace, *, durable: bool) -> None:
@@ -99,7 +99,7 @@ class Descriptions:
 
 
 def _identity(status: os.stat_result) -> _Identity:
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
 def _read(descriptor: int, size: int) -> bytes:

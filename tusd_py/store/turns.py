@@ -30,7 +30,10 @@ _WORTH_A_PIPE = 128 * 1024
 """Bytes below which making one costs more than it saves; the kernel gives smaller ones to users who have many."""
 
 Move = Callable[[int], int]
-"""Moves at most so many bytes from the socket into the upload, and says how many; 0 at the socket's end."""
+"""Moves at most so many bytes from the socket into the upload, and says how many; 0 at the socket's end.
+
+What has left the socket does not remain of the loan, also where the upload could not take it.
+"""
 
 
 class _ThreadBuffer(threading.local):
@@ -68,7 +71,6 @@ def receive(receiver: Receiver, body: Body, loan: Loan) -> bool:
             if not count:
                 body.fail(UploadError(errors.UNEXPECTED_EOF, missing=loan.remaining))
                 return False
-            loan.remaining -= count
             moved += count
     return True
 
@@ -78,24 +80,26 @@ def _way(receiver: Receiver, loan: Loan) -> Iterator[Move]:
     """How the bytes of this turn move. Whatever fails on the side of the file is an `UploadError`."""
     pipe = _open_pipe() if loan.remaining >= _WORTH_A_PIPE and receiver.can_take_unseen(loan.remaining) else None
     if pipe is None:
-        yield partial(_through_memory, receiver, loan.fd)
+        yield partial(_through_memory, receiver, loan)
         return
     try:
-        yield partial(_through_pipe, receiver, loan.fd, pipe)
+        yield partial(_through_pipe, receiver, loan, pipe)
     finally:  # with what is still in it, if the file did not take it
         for end in pipe:
             os.close(end)
 
 
-def _through_memory(receiver: Receiver, source: int, most: int) -> int:
-    count = os.readv(source, [_buffer.view[:most]])
+def _through_memory(receiver: Receiver, loan: Loan, most: int) -> int:
+    count = os.readv(loan.fd, [_buffer.view[:most]])
+    loan.remaining -= count
     receiver.write(_buffer.view[:count])
     return count
 
 
-def _through_pipe(receiver: Receiver, source: int, pipe: tuple[int, int], most: int) -> int:
+def _through_pipe(receiver: Receiver, loan: Loan, pipe: tuple[int, int], most: int) -> int:
     read_end, write_end = pipe
-    count = os.splice(source, write_end, most)
+    count = os.splice(loan.fd, write_end, most)
+    loan.remaining -= count
     receiver.write_from_pipe(read_end, count)
     return count
 
