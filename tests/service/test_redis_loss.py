@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -158,10 +159,10 @@ def restart(redis: RedisServer) -> None:
     redis.start()
 
 
-def pause(redis: RedisServer) -> None:
+def pause(redis: RedisServer, seconds: float = 4) -> None:
     """For longer than a lease lives."""
     redis.pause()
-    threading.Event().wait(4)
+    threading.Event().wait(seconds)
     redis.go_on()
 
 
@@ -171,8 +172,10 @@ def fill(redis: RedisServer) -> None:
 
 @pytest.mark.parametrize("trouble", [flush, restart, pause, fill])
 def test_all_uploads_come_to_their_end_whatever_becomes_of_redis(
-    pair: Pair, trouble: Callable[[RedisServer], None]
+    pair: Pair, trouble: Callable[[RedisServer], None], pytestconfig: pytest.Config
 ) -> None:
+    if trouble is pause and pytestconfig.getoption("long"):
+        trouble = partial(pause, seconds=10)
     clients = [(by_tus, 1), (by_tus, 2), (by_chunks, 3)]
     progress = Progress(len(clients))
     with ThreadPoolExecutor(len(clients)) as pool:
