@@ -192,6 +192,15 @@ def _ready(server: Server) -> re.Match[str] | None:
     return re.search(r"You can now upload files to: (https?://[^/]+/[^\s\"]*)", server.output())
 
 
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port that nobody gets but who asks for it: a socket that is bound and does not listen lets others listen."""
+    with socket.socket() as reserving:
+        reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserving.bind(("127.0.0.1", 0))
+        yield int(reserving.getsockname()[1])
+
+
 def processes() -> dict[int, tuple[int, str]]:
     """The parent of each process of the machine, and the state that it is in (`Z`: it has ended)."""
     found = {}

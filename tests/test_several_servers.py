@@ -8,7 +8,6 @@ import http.client
 import itertools
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,7 @@ import pytest
 from tests.chunked import Chunked, Source, announced, fields_of, sha256
 from tests.conftest import starting_in
 from tests.redis_server import RedisServer, running_redis
-from tests.running import CHUNK, TUS, Answer, Server, ServerStarter, eventually, processes
+from tests.running import CHUNK, TUS, Answer, Server, ServerStarter, eventually, processes, reserved_port
 
 MIB = 1024 * 1024
 PATIENCE = 120.0
@@ -87,12 +86,8 @@ class Pair:
 
 @contextmanager
 def two_servers(starter: ServerStarter, *flags: str) -> Iterator[Pair]:
-    """Their ports are reserved: sockets that are bound and do not listen let others listen who ask for the port."""
-    with socket.socket() as first, socket.socket() as second:
-        for reserving in (first, second):
-            reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            reserving.bind(("127.0.0.1", 0))
-        yield Pair(starter, flags, (first.getsockname()[1], second.getsockname()[1]))
+    with reserved_port() as first, reserved_port() as second:
+        yield Pair(starter, flags, (first, second))
 
 
 # --- three kinds of clients ---
