@@ -93,13 +93,17 @@ def test_an_upload_whose_server_dies_in_the_middle_goes_on_at_the_other(
             assert stored.read_bytes() == data
 
 
-def test_while_no_server_is_well_haproxy_has_clients_come_back() -> None:
+@pytest.mark.parametrize("balancer", [nginx, haproxy])
+def test_while_no_server_answers_clients_are_told_to_come_back_and_do_not_begin_again(
+    balancer: Callable[[Mapping[str, str]], AbstractContextManager[int]],
+) -> None:
     with reserved_port() as first, reserved_port() as second:
         addresses = {host: f"127.0.0.1:{port}" for host, port in zip(HOSTS, (first, second), strict=True)}
-        with haproxy(addresses) as port:
+        with balancer(addresses) as port:
             head = eventually(lambda: answered(ask(port, "HEAD", "/files/x", TUS), 423))
             assert "retry-after" in head.headers
-            assert ask(port, "PATCH", "/files/x", TUS).status == 503
+            for method in ("POST", "PATCH", "DELETE", "GET"):
+                assert ask(port, method, "/files/x", TUS).status in (502, 503)
 
 
 def answered(answer: Answer, status: int) -> Answer | None:
