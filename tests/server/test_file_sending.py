@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -125,6 +126,25 @@ def test_a_client_that_takes_nothing_is_dropped_and_one_that_takes_a_little_is_n
         taken.extend(read_all(slow))
     assert len(body_of(received)) < len(CONTENT)
     assert body_of(bytes(taken)) == CONTENT
+
+
+def test_a_client_that_goes_before_its_answer_begins_is_no_error(start: ServerStarter, tmp_path: Path) -> None:
+    """A hook still thinks about it then."""
+    asked, go_on, hook = tmp_path / "asked", tmp_path / "go_on", tmp_path / "pre-access"
+    hook.write_text(f"#!/bin/sh\ntouch {asked}\nuntil [ -e {go_on} ]; do sleep 0.01; done\n")
+    hook.chmod(0o755)
+    server = start("-hooks-dir", str(tmp_path), "-hooks-enabled-events", "pre-access")
+    url = stored(server)
+    with server.connection() as connection:
+        connection.sendall(get(server, url))
+        eventually(asked.exists)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    metrics = f"http://127.0.0.1:{server.port}/metrics"
+    eventually(lambda: b"tusd_connections_open 1.0" in server.request("GET", metrics).body)
+    go_on.touch()
+    eventually(lambda: server.output().count("event=ResponseOutgoing") == 1)
+    assert server.terminate() == 0
+    assert "Traceback" not in server.output()
 
 
 def test_large_bodies_pass_through_the_kernel_alone(start: ServerStarter, tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ class Exchange:
     async def _send_file(self, message: Any) -> None:
         """Raises what `send_file` does; the answer cannot be completed then."""
         cycle, count = self._cycle, message["count"]
+        if cycle.disconnected:  # and nothing was noted of the answer if it was not begun before
+            raise ConnectionResetError("the client has gone")
         if cycle.scope["method"] != "HEAD":
             if cycle.chunked_encoding is not False or count > cycle.expected_content_length:
                 raise RuntimeError("Response content longer than Content-Length")
