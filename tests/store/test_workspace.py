@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,35 @@ def test_entries_can_be_made_while_others_sweep(tmp_path: Path) -> None:
     for thread in sweepers:
         thread.join()
     assert len(made) == 400
+    assert list((tmp_path / "workspace").iterdir()) == []
+
+
+def test_what_comes_to_its_end_while_others_sweep_is_no_trace_of_a_crash(tmp_path: Path) -> None:
+    """A sweep may meet the last moment of an operation: open its entry, and get the lock when that is gone."""
+    (tmp_path / "workspace").mkdir()
+    workspace = Workspace(tmp_path / "workspace", 0o600)
+    done = threading.Event()
+
+    def sweep() -> list[tuple[str, bytes | None]]:
+        found = []
+        while not done.is_set():
+            found += swept(workspace)
+        return found
+
+    def withdraw(worker: int) -> None:
+        published = tmp_path / f"{worker}.info"
+        for _ in range(1000):
+            published.write_bytes(b"{}")
+            with workspace.withdraw(published, "abc"):
+                pass
+
+    with ThreadPoolExecutor() as pool:
+        sweeping = [pool.submit(sweep) for _ in range(2)]
+        try:
+            list(pool.map(withdraw, range(2)))
+        finally:
+            done.set()
+        assert [found for each in sweeping for found in each.result()] == []
     assert list((tmp_path / "workspace").iterdir()) == []
 
 

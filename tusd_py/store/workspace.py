@@ -127,6 +127,8 @@ class Workspace:
             except BlockingIOError:
                 continue
             else:
+                if not path.exists():
+                    continue  # its operation came to its end, not to ours, between the two calls above
                 operation, _, name = path.name.partition(".")
                 if upload_id := unquote(name):
                     clean_up(upload_id, path.read_bytes() if operation.endswith(_WITHDRAWN) else None)
