@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.clients import MIB, Source, assert_downloads, assert_stored, random_file, stored_bytes
-from tests.running import Server, ServerStarter, eventually
+from tests.edge import readme_block
+from tests.edge.nginx import configured_nginx
+from tests.running import Server, ServerStarter, eventually, reserved_port
 
 NODE = Path(__file__).parent / "node"
 CHUNK_SIZE = 5 * MIB
@@ -176,3 +179,28 @@ def test_tus_js_client_goes_on_after_the_server_was_killed_in_the_middle_of_a_re
     assert sent_again < source.size // 2
     assert_stored(restarted, url, source)
     assert_downloads(restarted, url, source)
+
+
+def test_tus_js_client_goes_on_after_a_server_behind_the_proxy_of_the_readme_was_away(
+    start: ServerStarter, tmp_path: Path
+) -> None:
+    source = random_file(tmp_path)
+    proxy = f"server {{\nlisten 80;\n{readme_block('location /files/ {')}}}\n"
+    with reserved_port() as port, configured_nginx(proxy, {"127.0.0.1:8080": f"127.0.0.1:{port}"}) as nginx:
+        first = start("-behind-proxy", port=port)
+        task = {
+            "endpoint": f"http://127.0.0.1:{nginx.port}/files/",
+            "hold": {"after": HOLD_AFTER, "then": "wait"},
+            "options": {"chunkSize": CHUNK_SIZE, "retryDelays": [200] * 500},
+        }
+        with uploading(first, source, **task) as driver:
+            driver.until("held")
+            first.kill()
+            while (answer := driver.until("answer"))["method"] != "HEAD":
+                pass
+            assert answer["status"] == 423
+            second = start("-behind-proxy", port=port)
+            url = driver.until("success")["url"]
+            driver.end()
+        assert driver.answers().count(("POST", 201)) == 1
+        assert_stored(second, urlsplit(url).path, source)
