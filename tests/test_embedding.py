@@ -67,8 +67,11 @@ def in_thread(app: Any, upload_dir: Path, path: str = "/files/") -> Iterator[Els
         listener.close()
 
 
-def use(server: Server) -> None:
-    """What a client does: create, append in two ways, resume after an early end, download, terminate."""
+def use(server: Server, unread: int = 1_000_000) -> None:
+    """What a client does: create, append in two ways, resume after an early end, download, terminate.
+
+    Of a body that is not wanted, `unread` bytes are sent before the answer is read.
+    """
     url = server.create(3_000_011)
     assert url.startswith(server.url)
     assert server.patch(url, 0, b"hello").status == 204
@@ -80,7 +83,7 @@ def use(server: Server) -> None:
     assert 500_000 <= offset <= 1_000_011
     assert server.patch(url, offset, b"x" * (3_000_011 - offset)).status == 204
     assert server.request("GET", url).body == b"hello world" + b"x" * 3_000_000
-    early = server.patch(url, 7, b"x" * 1_000_000)
+    early = server.patch(url, 7, b"x" * unread)
     assert (early.status, early.headers["upload-offset"]) == (409, "3000011")
     assert server.request("DELETE", url, TUS).status == 204
     assert server.request("HEAD", url, TUS).status == 404
@@ -98,10 +101,10 @@ def test_it_runs_under_in_thread(tmp_path: Path, http: str) -> None:
 
 
 def test_it_runs_under_another_asgi_server(tmp_path: Path) -> None:
-    """granian: another HTTP implementation, and no extension of ours."""
+    """granian: another HTTP implementation, and no extension of ours; it closes where a body was not read."""
     source = "import tusd_py\napp = tusd_py.create_app('uploads')\n"
     with served(tmp_path, source, "granian", "--interface", "asgi") as server:
-        use(server)
+        use(server, unread=1000)
 
 
 @pytest.mark.parametrize(("prefix", "base_path"), [("/deep/er", "/uploads/"), ("/files", "/")])

@@ -86,7 +86,11 @@ def receiver(
             found.connections += 1
 
         def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            length = int(self.headers.get("Content-Length", "0"))
+            body = self.rfile.read(length)
+            if len(body) < length:  # from a server that was killed
+                self.close_connection = True
+                return
             reply = found.take(Received(self.command, self.path, self.headers.items(), body, time.monotonic()))
             time.sleep(reply.delay)
             if reply.hangs_up:

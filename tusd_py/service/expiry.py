@@ -21,8 +21,10 @@ log = logging.getLogger("tusd_py")
 LONGEST_INTERVAL = 60.0
 SHORTEST_INTERVAL = 0.5
 _BATCH = 256
-_COUNTS = 3
-"""Looks at the directory after which a count is believed although uploads began or ended meanwhile."""
+_FIRST_LOOKS = 10
+"""Looks at the directory after which the first count is believed although uploads began or ended meanwhile; a later one
+is believed only if none did.
+"""
 
 
 class Sweeper:
@@ -61,7 +63,7 @@ class Sweeper:
             if is_on_duty := await self._is_on_duty():
                 await self._sweep_workspace()
             if is_on_duty or self._unfinished.is_to_recount:
-                await self._look_at_all(is_removing=is_on_duty and not is_first)
+                await self._look_at_all(_FIRST_LOOKS if is_first else 1, is_removing=is_on_duty and not is_first)
             is_first = False
             await asyncio.sleep(self.interval)
 
@@ -69,19 +71,19 @@ class Sweeper:
         with _trouble_logged():
             await self._in_thread(self._store.sweep_workspace)
 
-    async def _look_at_all(self, *, is_removing: bool) -> None:
+    async def _look_at_all(self, looks: int, *, is_removing: bool) -> None:
         """Count what is unfinished, and remove what has expired."""
         with _trouble_logged():
-            for _ in range(_COUNTS):
-                before = self._unfinished.count
+            for look in range(1, looks + 1):
+                before = self._unfinished.changes
                 unfinished = await self._discarding.count_unfinished(expire=is_removing)
                 if self._look_at_uploads:
                     unfinished += await self._count_unfinished_uploads(is_removing=is_removing)
                 if not self._unfinished.is_to_recount:
                     return
-                if self._unfinished.count == before:
-                    break
-            self._unfinished.recount(unfinished)
+                if self._unfinished.changes == before or look == _FIRST_LOOKS:
+                    self._unfinished.recount(unfinished)
+                    return
 
     async def _count_unfinished_uploads(self, *, is_removing: bool) -> int:
         unfinished = 0

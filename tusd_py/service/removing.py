@@ -96,6 +96,7 @@ class Removing:
                 await self._in_thread(self._store.remove, upload)
         except UploadError:
             return True  # somebody works on it
+        self._unfinished.remove()
         self._metrics.uploads_expired.inc()
         log.info(LogEvent("UploadExpired", id=upload_id))
         return False

@@ -18,6 +18,7 @@ class Unfinished:
         self.limit = limit
         self._board = board
         self._own = 0 if board is None else board.of(board.row, Column.UNFINISHED)
+        self._own_changes = 0 if board is None else board.of(board.row, Column.CHANGES)
 
     def check(self) -> None:
         """Raises 503 where one more would be too many."""
@@ -25,10 +26,12 @@ class Unfinished:
             raise UploadError(errors.TOO_MANY_UPLOADS, limit=self.limit)
 
     def add(self) -> None:
+        self._note_change()
         self._set(self._own + 1)
 
     def remove(self) -> None:
         """One less; not where one ends that was begun before the first look at the directory."""
+        self._note_change()
         if self.count:
             self._set(self._own - 1)
 
@@ -45,6 +48,16 @@ class Unfinished:
     def count(self) -> int:
         """As far as is known."""
         return max(0, self._own if self._board is None else self._board.total(Column.UNFINISHED))
+
+    @property
+    def changes(self) -> int:
+        """How many have begun or ended: a look at the directory is true of one moment if this stays the same."""
+        return self._own_changes if self._board is None else self._board.total(Column.CHANGES)
+
+    def _note_change(self) -> None:
+        self._own_changes += 1
+        if self._board is not None:
+            self._board.set(Column.CHANGES, self._own_changes)
 
     def _set(self, own: int) -> None:
         self._own = own

@@ -47,13 +47,14 @@ def _remove_abandoned(place: Path) -> None:
 class Column(IntEnum):
     """`PID` is 0 where no worker has the row, `ACCEPTED` where it takes no connections.
 
-    `UNFINISHED` stays when one dies: the next one goes on with it.
+    `UNFINISHED` and `CHANGES`, how often that has changed, stay when one dies: the next one goes on with them.
     """
 
     PID = 0
     ACCEPTED = 1
     CONNECTIONS = 2
     UNFINISHED = 3
+    CHANGES = 4
 
 
 class Board:

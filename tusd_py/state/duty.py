@@ -42,7 +42,8 @@ class Duty:
         if self._descriptor >= 0:
             return True
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            # Not for writing: that would keep a file system from being made read-only.
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CREAT, 0o600)
         except OSError:
             return True
         try:
