@@ -89,6 +89,22 @@ def test_a_worker_that_dies_while_its_supervisor_is_signalled_is_replaced(tmp_pa
             supervisor.kill()
 
 
+def test_a_server_stays_whose_workers_are_all_killed_and_the_next_ones_before_they_serve(start: ServerStarter) -> None:
+    server = start("-workers", "2")
+    killed: set[int] = set()
+
+    def kill_those_that_are_new() -> bool:
+        for pid in set(server.workers()) - killed:
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+        return len(killed) >= 4
+
+    eventually(kill_those_that_are_new)
+    eventually(lambda: server.output().count("event=WorkerStarted") >= 4, START_DEADLINE)
+    assert server.request("OPTIONS").status == 200
+    assert server.terminate() == 0
+
+
 def test_the_lines_of_start_and_stop_are_said_once(start: ServerStarter) -> None:
     server = start("-workers", "3")
     url = server.create(10_000_000)

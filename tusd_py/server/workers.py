@@ -186,12 +186,13 @@ class Supervisor:
     def _on_no_start(self, reason: int | str, replaces: _Worker | None) -> None:
         """A worker could not start: then the old one stays, the next one waits, or, where none serves, it is the end.
 
-        The worker has said more about it.
+        The worker has said more about it. One that was killed by a signal might have started (the reason is negative).
         """
+        was_killed = isinstance(reason, int) and reason < 0
         if replaces in self._workers:
             log.error(LogEvent("WorkersNotReplaced", reason=reason))
             self._to_roll.clear()
-        elif self._has_begun and any(each.is_ready for each in self._workers):
+        elif self._has_begun and (was_killed or any(each.is_ready for each in self._workers)):
             self._start_later(lived=0.0)
         else:
             log.error(LogEvent("WorkerNotStarted", reason=reason))
