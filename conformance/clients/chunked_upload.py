@@ -4,7 +4,8 @@
 
 An example to copy. It needs nothing but Python's standard library, and knows of the server only what it answers. What
 has to be remembered between two runs, the upload's id, is kept in FILE.upload until the file is ready. An API key, if
-the server wants one, is taken from the environment variable API_KEY.
+the server wants one, is the first line of the file that --api-key-file names, or the environment variable API_KEY: a
+command line is there for everybody on the machine to read.
 """
 
 from __future__ import annotations
@@ -207,9 +208,19 @@ def progress_bar(size: int, done: int) -> Iterator[Any]:
     print(file=sys.stderr)
 
 
-def upload(url: str, file: Path, content_type: str, parallel: int) -> Json:
+def read_key(file: Path | None) -> str | None:
+    """The first line of a file, which may be the server's own; else what the environment has."""
+    if file is None:
+        return os.environ.get("API_KEY")
+    lines = file.read_text().split()
+    if not lines:
+        raise OSError(f"there is no key in {file}")
+    return lines[0]
+
+
+def upload(url: str, file: Path, content_type: str, parallel: int, key: str | None) -> Json:
     """The file's record and, if it may be downloaded, a link to it that works for a while."""
-    api = Api(url, os.environ.get("API_KEY"))
+    api = Api(url, key)
     noted = file.with_name(file.name + ".upload")
     notes = resume(api, url, file, noted)
     if notes is None:
@@ -227,11 +238,14 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--type", help="media type of the file (default: by its name)")
     parser.add_argument("--parallel", type=int, default=4, help="chunks at a time (default: 4)")
+    parser.add_argument("--api-key-file", type=Path, metavar="FILE", help="its first line is the API key")
     arguments = parser.parse_args()
     content_type = arguments.type or mimetypes.guess_type(arguments.file.name)[0] or "application/octet-stream"
     try:
-        result = upload(arguments.api, arguments.file, content_type, arguments.parallel)
-    except (ApiError, OSError) as error:
+        result = upload(
+            arguments.api, arguments.file, content_type, arguments.parallel, read_key(arguments.api_key_file)
+        )
+    except (ApiError, OSError, UnicodeDecodeError) as error:
         sys.exit(f"\n{error}")
     except KeyboardInterrupt:
         sys.exit("\nBroken off. Run it again to go on.")

@@ -43,6 +43,8 @@ def test_the_version_is_three_lines() -> None:
     [
         ("-cors-allow-origin", "("),
         ("-port", "99999"),
+        ("-port", "70000", "-host", "127.0.0.1"),
+        ("-port", "-5", "-host", "127.0.0.1"),
         ("-port", "nonsense"),
         ("-base-path", "files"),
         ("-metrics-path", "metrics"),

@@ -106,6 +106,8 @@ def test_the_usage_names_every_flag_with_its_type_and_default() -> None:
     assert re.search(r"^  -dir-perms value\n    \t.* \(default 775\)$", text, re.MULTILINE)
     assert re.search(r"^  -network-timeout duration\n    \t.* \(default 1m0s\)$", text, re.MULTILINE)
     assert re.search(r"^  -behind-proxy\n    \t[^(]*$", text, re.MULTILINE)
+    assert re.search(r'^  -scan-unscannable quarantine\|pass\n    \t.* \(default "quarantine"\)$', text, re.MULTILINE)
+    assert re.search(r'^  -infected keep\|delete\n    \t.* \(default "keep"\)$', text, re.MULTILINE)
 
 
 def test_what_follows_the_flags_is_ignored_and_named() -> None:

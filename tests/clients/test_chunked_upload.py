@@ -189,16 +189,32 @@ def test_a_type_that_is_not_allowed_is_said_in_a_sentence(server: Server, source
     assert client.stderr.decode().strip() == "415: files of this type are not accepted (ERR_TYPE_NOT_ALLOWED)"
 
 
-def test_the_api_key_is_taken_from_the_environment(
-    start: ServerStarter, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_the_api_key_is_taken_from_the_environment_or_a_file(
+    start: ServerStarter, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
+    monkeypatch.delenv("API_KEY", raising=False)
     key = "k" * 40
     keys = tmp_path / "keys"
     keys.touch(mode=0o600)
-    keys.write_text(key)
+    keys.write_text(f"{key}\n{'o' * 40}\n")
     server = start("-api-key-file", str(keys))
     assert run(server, source).returncode == 1
-    monkeypatch.setenv("API_KEY", key)
-    client = run(server, source)
+    if place == "environment":
+        monkeypatch.setenv("API_KEY", key)
+    client = run(server, source, *(["--api-key-file", str(keys)] if place == "file" else []))
     assert client.returncode == 0, client.stderr
     assert_uploaded(server, source, client.stdout)
+
+
+@pytest.mark.parametrize(("content", "why"), [(None, "No such file"), ("\n", "there is no key in")])
+def test_a_key_that_is_not_there_is_said_in_a_sentence(
+    server: Server, source: Source, tmp_path: Path, content: str | None, why: str
+) -> None:
+    keys = tmp_path / "keys"
+    if content is not None:
+        keys.write_text(content)
+    client = run(server, source, "--api-key-file", str(keys))
+    assert client.returncode == 1
+    assert why in client.stderr.decode()
+    assert b"Traceback" not in client.stderr

@@ -13,6 +13,7 @@ import pytest
 
 from tests.edge import readme_block
 from tests.running import DEADLINE, TUS, Server, ServerStarter, eventually, read_all
+from tusd_py.server.listening import CannotListen, listen_on_port
 
 REQUEST = b"OPTIONS /files/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
@@ -52,6 +53,15 @@ def test_one_address_is_that_address_and_of_a_name_the_first_of_ipv4(
 ) -> None:
     server = start("-host", host)
     assert server.url == f"http://{shown}:{server.port}/files/"
+
+
+@pytest.mark.parametrize("port", ["99999", "70000", "65536", "-5", "+65536"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])  # noqa: S104 -- what is tested
+def test_a_number_that_no_port_has_is_refused(host: str, port: str) -> None:
+    with pytest.raises(CannotListen) as refused:
+        listen_on_port(host, port)
+    reason = "a port is a number from 0 to 65535, or the name of a service"
+    assert str(refused.value) == f"listen tcp {host}:{port}: {reason}"
 
 
 def test_the_socket_of_systemd_is_served_and_no_other(start: ServerStarter) -> None:

@@ -28,12 +28,14 @@ TRUTH = Kind("", parse_truth, lambda value: str(value).lower())
 
 
 def one_of(*choices: str) -> Kind:
+    """One of some words, which the usage shows in the place of a type."""
+
     def parse(text: str) -> str:
         if text not in choices:
             raise ValueError(f"must be one of {', '.join(choices)}")
         return text
 
-    return Kind("string", parse, lambda value: f'"{value}"')
+    return Kind("|".join(choices), parse, lambda value: f'"{value}"')
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 from collections.abc import MutableMapping
@@ -12,6 +13,7 @@ from pathlib import Path
 _BACKLOG = 2048
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 -- what the operator may ask for
 _FIRST_INHERITED = 3
+_PORTS = range(65536)
 
 
 class CannotListen(Exception):
@@ -21,7 +23,7 @@ class CannotListen(Exception):
 def listen_on_port(host: str, port: str) -> socket.socket:
     """A TCP socket; an unspecified host means IPv4 and IPv6 at once. Raises `CannotListen`."""
     try:
-        number = int(port) if port.isascii() and port.isdigit() else socket.getservbyname(port, "tcp")
+        number = _port_number(port)
         if host in _EVERYWHERE and socket.has_dualstack_ipv6():
             return socket.create_server(("::", number), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
         found = socket.getaddrinfo(host or "0.0.0.0", number, type=socket.SOCK_STREAM)  # noqa: S104
@@ -30,6 +32,16 @@ def listen_on_port(host: str, port: str) -> socket.socket:
         return socket.create_server(address, family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
         raise CannotListen(f"listen tcp {host}:{port}: {error}") from error
+
+
+def _port_number(port: str) -> int:
+    """Checked here, since `getaddrinfo` passes over the upper bits of a number. Raises OSError."""
+    if not re.fullmatch("[+-]?[0-9]{1,20}", port):
+        return socket.getservbyname(port, "tcp")
+    number = int(port)
+    if number not in _PORTS:
+        raise OSError(f"a port is a number from {_PORTS[0]} to {_PORTS[-1]}, or the name of a service")
+    return number
 
 
 def listen_on_path(path: str) -> socket.socket:
