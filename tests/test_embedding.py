@@ -127,6 +127,12 @@ app = Starlette(routes=[Mount("{prefix}", tusd_py.create_app("uploads", base_pat
             assert server.request("GET", f"http://127.0.0.1:{server.port}{page}").status in (404, 405)
 
 
+def test_a_keyword_that_is_none_is_refused(tmp_path: Path) -> None:
+    keywords: dict[str, Any] = {"max_sise": 3}
+    with pytest.raises(TypeError, match="max_sise"):
+        tusd_py.create_app(tmp_path, **keywords)
+
+
 def test_its_lifespan_can_be_joined_to_the_parents(tmp_path: Path) -> None:
     inner = tusd_py.create_app(tmp_path)
 

@@ -126,6 +126,8 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     Raises `UnusableDirectory` where the upload directory cannot be used, `UnusableKeys` for a key file that must not be
     used, `ValueError` for a value that makes no sense, and `re.error` for a bad origin pattern.
     """
+    for name in more.keys() - MoreKeywords.__optional_keys__:
+        raise TypeError(f"create_app() got an unexpected keyword argument {name!r}")
     for name, value, choices in (
         ("durability", durability, Durability),
         ("compat", compat, Compatibility),
@@ -150,6 +152,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     check_places(base_path, api_path, metrics_path, health_path)
     api_path = api_path.rstrip("/")
     has_downloads = downloads != "off" and not disable_download
+    chunk_max_size = min(filter(None, (chunk_max_size, max(max_size, 0))), default=0)
     tus_types = media_types(allowed_types or ())
     metrics = Metrics(board)
     near_directories = [place for place in (directory, state_directory) if is_local(place)]

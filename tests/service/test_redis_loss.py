@@ -207,6 +207,8 @@ def test_a_redis_that_is_away_is_named_and_refused_with_a_time_to_come_back(pair
         assert "retry-after" in answer.headers
     assert server.request("GET", finished).body == b"x"
     assert server.request("HEAD", finished, TUS).headers["upload-offset"] == "1"
+    never_met = pair.servers[1].url + finished.rpartition("/")[2]
+    assert pair.servers[1].request("HEAD", never_met, TUS).headers["upload-offset"] == "1"
     assert pair.health() == {"status": "unavailable", "part": "state", "code": "ERR_STATE_UNAVAILABLE"}
     assert server.request("GET", "/health").status == 503
     assert "tusd_py_state_well 0.0" in pair.metrics()

@@ -103,6 +103,13 @@ def test_a_file_over_the_limit_is_refused_with_the_limit(api: ApiClient, size: i
     assert (content(answer)["allowed"], content(answer)["received"]) == (5 * 1024**3, size)
 
 
+@pytest.mark.parametrize("flags", [("-max-size", "100"), ("-max-size", "100", "-chunk-max-size", "0")])
+def test_the_limit_of_all_uploads_is_one_of_those_in_chunks(start: ServerStarter, flags: tuple[str, ...]) -> None:
+    api = ApiClient(start(*flags))
+    assert error_of(api.announce(GOOD | {"fileSize": 101})) == (413, "ERR_MAX_SIZE_EXCEEDED")
+    assert api.announce(GOOD | {"fileSize": 100}).status == 201
+
+
 @pytest.mark.parametrize("limit", ["0", str(2**62)])
 def test_a_file_of_more_than_a_hundred_thousand_chunks_is_refused(start: ServerStarter, limit: str) -> None:
     api = ApiClient(start(*SMALL_CHUNKS, "-chunk-max-size", limit))
@@ -336,6 +343,7 @@ def test_head_is_get_without_the_body(api: ApiClient, session: str) -> None:
 
 
 def test_nothing_of_this_was_an_error_of_the_server(api: ApiClient) -> None:
+    assert api.announce(GOOD | {"fileSize": 2**62}).status == 413  # which is counted
     metrics = api.server.request("GET", "/metrics").body.decode()
     assert 'status="413"' in metrics
     assert 'status="5' not in metrics

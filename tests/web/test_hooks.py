@@ -376,3 +376,17 @@ def test_the_json_api_does_not_go_round_the_hooks(start: ServerStarter, receiver
     assert server.request("DELETE", f"/api/uploads/{session['uploadId']}").status == 204
     receiver.call("post-terminate")
     assert set(receiver.types()) == set(ALL.split(",")) - {"post-receive"}
+
+
+def test_an_upload_that_was_complete_before_there_was_a_hook_is_no_news(
+    start: ServerStarter, receiver: Receiver
+) -> None:
+    server = start()
+    url = server.create(1)
+    assert server.patch(url, 0, b"x").status == 204
+    server.kill()
+    server = start("-hooks-http", receiver.url, upload_dir=server.upload_dir, port=server.port)
+    assert server.offset(url) == 1
+    assert "tusd_uploads_finished 0.0" in server.request("GET", "/metrics").body.decode()
+    assert "event=UploadFinished" not in server.output()
+    assert receiver.calls == []

@@ -77,8 +77,9 @@ class CompleteUploads:
         if self._is_to_be_file(upload):
             if await self._finishing.has_record(upload):
                 return upload
-            if upload.file_id is not None:
-                await self._tell_finished(upload)
+            if upload.file_id is None:
+                return await self._finishing.finish(upload)
+            await self._tell_finished(upload)
             upload = await self._finishing.finish(upload)
         elif was_complete:
             return upload
@@ -88,6 +89,12 @@ class CompleteUploads:
         self._metrics.uploads_finished.inc()
         log.info(LogEvent("UploadFinished", id=upload.id, size=upload.size))
         return upload
+
+    async def is_finished(self, upload: Upload) -> bool:
+        """Whether a complete upload has all that it needs, but perhaps for a flush to the disk."""
+        if upload.protocol == CHUNKS or self._is_to_be_file(upload):
+            return await self._finishing.has_record(upload)
+        return True
 
     async def _finish_chunked(self, upload: Upload) -> Upload:
         """Only `complete` makes a file of an upload in chunks; raises 423 until a killed server's work is done again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 from collections.abc import Callable
 from functools import partial
@@ -112,10 +113,23 @@ class Uploads:
         except HookTrouble:
             raise UploadError(errors.UPLOAD_LOCKED) from None  # a client must not take it for finished, nor start anew
         except UploadError as error:
-            # What is complete on a directory that cannot be written to is as durable as it will ever be.
-            if not (upload.is_complete and error.problem is errors.STORE_UNAVAILABLE):
+            if not upload.is_complete or error.problem not in (errors.STORE_UNAVAILABLE, errors.STATE_UNAVAILABLE):
                 raise
+            # What is complete on a directory that cannot be written to is as durable as it will ever be.
+            if error.problem is errors.STATE_UNAVAILABLE:
+                await self._settle_finished(upload)
         return upload
+
+    async def _settle_finished(self, upload: Upload) -> None:
+        """Flush what nobody changes any more; raises 503 where more is to be done, for which a hold is needed."""
+        if not await self._complete.is_finished(upload):
+            raise UploadError(errors.STATE_UNAVAILABLE)
+        descriptor = await self.open_for_reading(upload)
+        try:
+            await self._in_thread(self._store.settle, upload, descriptor)
+        finally:
+            os.close(descriptor)
+        self._complete.remember_settled(upload)
 
     async def finished(self, upload_id: str) -> Upload:
         """A complete upload with the file that it has become. Raises 409 for one that is not complete."""
