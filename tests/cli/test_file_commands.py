@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,8 +17,12 @@ from tests.chunked import Json, fields_of, state_of
 from tests.hooks.receivers import Receiver, receiver
 from tests.pipeline.clamav import SMALL, ClamAV, clamav
 from tests.pipeline.sending import SIGNATURE, TEXT, Sent, by_tus, in_chunks, record_when_settled, signed_link
+from tests.redis_server import RedisServer
 from tests.running import DEADLINE, Server, ServerStarter, eventually
 from tusd_py.pipeline.probes import EICAR
+from tusd_py.service.threads import Threads
+from tusd_py.state import FORGOTTEN
+from tusd_py.state.configured import configured_state
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +81,69 @@ def test_a_file_is_released_beside_a_running_server(start: ServerStarter, daemon
     answer = server.request("GET", f"/api/files/{sent.file_id}")
     assert fields_of(answer)["status"] in {"processing", "ready"}
     assert server.request("GET", sent.path).status in {200, 409}
+
+
+@pytest.mark.parametrize("kind", ["files", "redis"])
+def test_the_processes_that_serve_are_told_at_once(start: ServerStarter, redis: RedisServer, kind: str) -> None:
+    """Beside the server, which has the file done, a process that can only hear of it listens as the server does."""
+    prefix = secrets.token_hex(4)
+    redis.use(prefix)
+    url = redis.url if kind == "redis" else ""
+    flags = ("-redis-url", url, "-redis-prefix", prefix)
+    server = start("-detect", *flags)
+    sent = by_tus(server, TEXT)
+    record_when_settled(server, sent.file_id)
+
+    async def told() -> subprocess.CompletedProcess[str]:
+        state = configured_state(url, prefix, state_of(server) / "run", Threads("told", 1).near, lambda _: None)
+        heard = asyncio.Event()
+        state.listen(FORGOTTEN, lambda _: heard.set())
+        await state.start()
+        try:
+            async with asyncio.timeout(2 * DEADLINE):
+                await asyncio.to_thread(eventually, lambda: not state.trouble())
+                assert not heard.is_set()
+                done = await asyncio.to_thread(command, server.upload_dir, "rescan", sent.file_id, *flags)
+                await heard.wait()
+        finally:
+            await state.close()
+        return done
+
+    done = asyncio.run(told())
+    assert done.returncode == 0, done
+    assert record_when_settled(server, sent.file_id)["status"] == "ready"
+
+
+def test_a_redis_that_is_away_delays_the_work_and_loses_nothing(start: ServerStarter, tmp_path: Path) -> None:
+    server = start("-detect")
+    sent = by_tus(server, TEXT)
+    record_when_settled(server, sent.file_id)
+    server.terminate()
+    for url, status in (("nonsense", 1), (f"unix://{tmp_path}/away.sock", 0)):
+        done = command(server.upload_dir, "rescan", sent.file_id, "-redis-url", url)
+        assert done.returncode == status, done
+        assert "Traceback" not in done.stderr
+    server = start("-detect", upload_dir=server.upload_dir)
+    assert record_when_settled(server, sent.file_id)["status"] == "ready"
+
+
+@pytest.mark.parametrize("before", [(), ("-detect",), ("-durability", "none", "--")])
+def test_flags_may_stand_before_the_id(tmp_path: Path, before: tuple[str, ...]) -> None:
+    file_id = "f_" + "0" * 32
+    line = [sys.executable, "-m", "tusd_py", "rescan", "-upload-dir", str(tmp_path), *before, file_id]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert done.returncode == 1
+    assert f"tusd-py rescan {file_id}: " in done.stderr
+
+
+@pytest.mark.parametrize("words", [("requeue", "-help"), ("requeue", "f_x", "--help"), ("-help",)])
+def test_help_says_how_the_commands_are_called(words: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tusd_py", *words], capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+    assert done.returncode == 0
+    assert "  tusd-py requeue [flags] <file id>\n    \tTry a file again" in done.stderr
+    assert ("  tusd-py release [flags] <file id>" in done.stderr) == ("requeue" not in words)
 
 
 @pytest.mark.parametrize(("content", "status"), [(TEXT, "ready"), (EICAR, "quarantined")])

@@ -20,25 +20,32 @@ class HelpWanted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """The value of every flag, by name; and what was given but means nothing."""
+    """The value of every flag, by name; what was named among them; and what was given but means nothing."""
 
     values: dict[str, Any]
     ignored: tuple[str, ...]
+    subjects: tuple[str, ...] = ()
 
 
-def parse_flags(arguments: Sequence[str], environment: Mapping[str, str]) -> CommandLine:
+def parse_flags(arguments: Sequence[str], environment: Mapping[str, str], *, subject_count: int = 0) -> CommandLine:
     """Read the flags. The command line wins over the environment, a later flag over an earlier one.
 
-    As in Go, flags end at the first argument that is none; what follows is ignored. Raises `FlagError`, `HelpWanted`.
+    As in Go, flags end at the first argument that is none, but for so many subjects as are expected, which may stand
+    anywhere; what follows is ignored. Raises `FlagError`, `HelpWanted`.
     """
     values = {name: flag.default for name, flag in FLAGS.items()}
     for flag in FLAGS.values():
         if flag.variable in environment:
             values[flag.name] = _parse(flag, environment[flag.variable], f"environment variable {flag.variable}")
-    rest = list(arguments)
-    while rest and len(rest[0]) > 1 and rest[0].startswith("-"):
+    rest, subjects = list(arguments), list[str]()
+    while rest and (_is_flag(rest[0]) or len(subjects) < subject_count):
         argument = rest.pop(0)
+        if not _is_flag(argument):
+            subjects.append(argument)
+            continue
         if argument == "--":
+            missing = subject_count - len(subjects)
+            subjects, rest = subjects + rest[:missing], rest[missing:]
             break
         name, has_value, text = argument.removeprefix("-").removeprefix("-").partition("=")
         if not name or name.startswith("-"):
@@ -58,7 +65,11 @@ def parse_flags(arguments: Sequence[str], environment: Mapping[str, str]) -> Com
         values[name] = _parse(flag, text, f"-{name}" if flag.kind is TRUTH else f"flag -{name}")
     known = {flag.variable for flag in FLAGS.values()}
     unknown = [name for name in environment if name.startswith(ENVIRONMENT_PREFIX) and name not in known]
-    return CommandLine(values, ignored=(*rest, *unknown))
+    return CommandLine(values, ignored=(*rest, *unknown), subjects=tuple(subjects))
+
+
+def _is_flag(argument: str) -> bool:
+    return len(argument) > 1 and argument.startswith("-")
 
 
 def _parse(flag: Flag, text: str, where: str) -> Any:

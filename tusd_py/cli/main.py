@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tusd_py.cli.file_commands import COMMANDS, Refused, run_file_command
+from tusd_py.cli.file_commands import COMMANDS, Refused, run_file_command, usage_of_commands
 from tusd_py.cli.flags import FlagError, HelpWanted, parse_flags, usage
 from tusd_py.cli.operator import Operator
 from tusd_py.cli.serving import Fatal, run_server, run_worker
@@ -21,14 +21,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server; the exit status is tusd's: 0 after a stop, 1 if it cannot run, 2 for a bad command line."""
     assignment = take_assignment(os.environ)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    command = words[:2] if words and words[0] in COMMANDS else []
+    command = words.pop(0) if words and words[0] in COMMANDS else ""
+    help_text = usage_of_commands(command) if command else f"{usage('tusd-py')}\n\n{usage_of_commands(*COMMANDS)}"
     try:
-        command_line = parse_flags(words[len(command) :], os.environ)
+        command_line = parse_flags(words, os.environ, subject_count=1 if command else 0)
     except HelpWanted:
-        print(usage("tusd-py"), file=sys.stderr)
+        print(help_text, file=sys.stderr)
         return 0
     except FlagError as error:
-        print(f"{error}\n{usage('tusd-py')}", file=sys.stderr)
+        print(f"{error}\n{help_text}", file=sys.stderr)
         return 2
     if command_line.ignored and assignment is None:
         print(f"ignored: {' '.join(command_line.ignored)}", file=sys.stderr)
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     operator = Operator(is_json=flags["log_format"] == "json", is_shown=flags["show_startup_logs"])
     try:
         if command:
-            return _run_file_command(command, flags, operator)
+            return _run_file_command(command, command_line.subjects, flags, operator)
         if assignment is not None:
             return run_worker(flags, assignment)
         return run_server(flags, operator, command=[sys.executable, *sys.orig_argv[1:]])
@@ -50,11 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _run_file_command(command: Sequence[str], flags: Mapping[str, Any], operator: Operator) -> int:
-    if len(command) < 2:
-        raise Fatal(f"tusd-py {command[0]} needs the id of a file")
+def _run_file_command(command: str, file_ids: Sequence[str], flags: Mapping[str, Any], operator: Operator) -> int:
+    if not file_ids:
+        raise Fatal(f"tusd-py {command} needs the id of a file")
     try:
-        operator.say(run_file_command(command[0], command[1], flags))
+        operator.say(run_file_command(command, file_ids[0], flags))
     except (Refused, UploadError) as error:
-        raise Fatal(f"tusd-py {command[0]} {command[1]}: {error}") from error
+        raise Fatal(f"tusd-py {command} {file_ids[0]}: {error}") from error
     return 0

@@ -15,7 +15,7 @@ SETTLED = "settled"
 """The event that a file is settled; its subject is the file id."""
 
 FORGOTTEN = "forgotten"
-"""The event, also of this process, that work which was in line may be so no longer."""
+"""The event, also of this process, that there may be work on disk which is not in line, or no longer."""
 
 
 @dataclass(frozen=True, slots=True)
