@@ -16,8 +16,8 @@ from tusd_py.core.errors import Problem, UploadError
 from tusd_py.core.links import LinkSigner
 from tusd_py.core.log_event import LogEvent
 from tusd_py.core.records import FileRecord, Status, settled
-from tusd_py.core.threads import InThread
 from tusd_py.pipeline.thumbnail import Thumbnails
+from tusd_py.service.threads import Threads
 from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.records import RecordStore
 from tusd_py.store.system_errors import system_errors_translated
@@ -66,7 +66,7 @@ class Files:
         records: RecordStore,
         signer: LinkSigner,
         times: LinkTimes,
-        in_thread: InThread,
+        file_threads: Threads,
         thumbnails: Thumbnails | None = None,
         scan: Callable[[FileRecord], Awaitable[None]] | None = None,
     ) -> None:
@@ -74,18 +74,25 @@ class Files:
         self._records = records
         self._signer = signer
         self._times = times
-        self._in_thread = in_thread
+        self._in_thread = file_threads
+        self._near = file_threads.near
         self._thumbnails = thumbnails
         self._scan = scan
 
     async def load(self, file_id: str) -> FileRecord:
         """Raises 404. A file whose bytes have been taken away is said to be gone, from now on."""
-        return await self._in_thread(self._load, file_id)
+        record = await self._near(self._records.place, self._records.load, file_id)
+        if record.status is Status.READY and not await self._has_bytes(record):
+            record = await self._in_thread(self._load, file_id)
+        return record
+
+    async def _has_bytes(self, record: FileRecord) -> bool:
+        return await self._near(record.path, self._store.has_bytes, record.path, record.size)
 
     async def of_upload(self, upload_id: str) -> FileRecord | None:
         """What an upload has become, wherever its bytes are; None where it is no file yet, or is not there."""
-        file_id = await self._in_thread(self._store.file_id_of, upload_id)
-        if file_id is None or not await self._in_thread(self._records.exists, file_id):
+        file_id = await self._near(self._store.place, self._store.file_id_of, upload_id)
+        if file_id is None or not await self._near(self._records.place, self._records.exists, file_id):
             return None
         return await self.load(file_id)
 
@@ -102,7 +109,7 @@ class Files:
     async def open_for_reading(self, record: FileRecord) -> int:
         """A descriptor of the bytes; the caller closes it."""
         with system_errors_translated(missing=errors.FILE_GONE):
-            return await self._in_thread(os.open, record.path, os.O_RDONLY)
+            return await self._near(record.path, os.open, record.path, os.O_RDONLY)
 
     async def open_thumbnail(self, record: FileRecord, size: str) -> tuple[int, int]:
         """A descriptor of the thumbnail, which the caller closes, and its size in bytes."""
@@ -113,7 +120,7 @@ class Files:
 
     async def is_public(self, file_id: str) -> bool:
         """Whether a front server finds the bytes in the public tree."""
-        return await self._in_thread(self._records.is_public, file_id)
+        return await self._near(self._records.place, self._records.is_public, file_id)
 
     def link(self, subject: str, lifetime: float | None) -> Link:
         """Sign a link to a file (or, `<file id>/thumbnail/<size>`, a thumbnail) for so many seconds."""

@@ -44,6 +44,7 @@ class RecordStore:
     """
 
     def __init__(self, state_directory: Path, *, durable: bool) -> None:
+        self.place = os.path.join(state_directory, "")
         self._pending = state_directory / "pending"
         self._settled = state_directory / "files"
         self._public = state_directory / "public"
