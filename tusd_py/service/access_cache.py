@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import OrderedDict
 
 from tusd_py.core.hook_events import HttpRequest
-
-_MOST = 10_000
+from tusd_py.core.newest import Newest
 
 _TRANSPORT = frozenset(
     {
@@ -25,7 +23,7 @@ class AccessCache:
     """Remembers by mode, ids, query and every header that may say who asks, so that no other client is let in."""
 
     def __init__(self) -> None:
-        self._ends: OrderedDict[bytes, float] = OrderedDict()
+        self._ends: Newest[bytes, float] = Newest()
 
     def is_allowed(self, mode: str, ids: tuple[str, ...], request: HttpRequest) -> bool:
         return self._ends.get(_key(mode, ids, request), 0.0) > time.monotonic()
@@ -33,11 +31,7 @@ class AccessCache:
     def allow(self, mode: str, ids: tuple[str, ...], request: HttpRequest, seconds: float) -> None:
         """Seconds of 0 are not kept."""
         if seconds > 0:
-            key = _key(mode, ids, request)
-            self._ends[key] = time.monotonic() + seconds
-            self._ends.move_to_end(key)
-            if len(self._ends) > _MOST:
-                self._ends.popitem(last=False)
+            self._ends[_key(mode, ids, request)] = time.monotonic() + seconds
 
 
 def _key(mode: str, ids: tuple[str, ...], request: HttpRequest) -> bytes:

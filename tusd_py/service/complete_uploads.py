@@ -8,13 +8,13 @@ from dataclasses import replace
 from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
 from tusd_py.core.log_event import LogEvent
+from tusd_py.core.newest import Newest
 from tusd_py.core.records import new_file_id
 from tusd_py.core.threads import InThread
 from tusd_py.core.uploads import CHUNKS, Upload
 from tusd_py.service.finishing import Finishing
 from tusd_py.service.hooks import Hooks
 from tusd_py.service.metrics import Metrics
-from tusd_py.service.newest import Newest
 from tusd_py.service.unfinished import Unfinished
 from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.sessions import SessionStore
@@ -45,7 +45,7 @@ class CompleteUploads:
         self._unfinished = unfinished
         self._in_thread = in_thread
         self._tells_of_partials = tells_of_partials
-        self._settled: Newest[tuple[float | None, int | None, int]] = Newest()
+        self._settled: Newest[str, tuple[float | None, int | None, int]] = Newest()
 
     # --- the file that an upload will be, where a record is kept of each ---
 

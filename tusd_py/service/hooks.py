@@ -182,7 +182,7 @@ class Hooks:
             for backend in self._backends:
                 call = self._call(Event.POST_RECEIVE, now, _new_id())
                 try:
-                    answer = await self._invoke(backend, call)
+                    answer = await self.invoke(backend, call)
                 except HookFailure:
                     continue
                 if answer.stop_upload:
@@ -198,7 +198,7 @@ class Hooks:
         answers = []
         for backend in self._backends:
             try:
-                answer = await self._invoke(backend, self._call(event, upload, _new_id(), access))
+                answer = await self.invoke(backend, self._call(event, upload, _new_id(), access))
             except HookFailure as error:
                 raise HookTrouble(str(error)) from error
             check_refusal(event, answer)
@@ -225,10 +225,7 @@ class Hooks:
             await self._in_work_thread(self._deliver, call)
 
     async def invoke(self, backend: Backend, call: HookCall) -> HookAnswer:
-        """Call one back end, seen by metrics and log; for who delivers what has been put on disk."""
-        return await self._invoke(backend, call)
-
-    async def _invoke(self, backend: Backend, call: HookCall) -> HookAnswer:
+        """Call one back end, seen by metrics and log; also for who delivers what has been put on disk."""
         self._metrics.count_hook(call.event)
         log.debug(LogEvent("HookInvocationStart", type=call.event.value, id=call.upload.id))
         try:

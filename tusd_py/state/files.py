@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from tusd_py.core.newest import Newest
 from tusd_py.core.threads import Near
 from tusd_py.state import Hold
 from tusd_py.state.holds import Holds
 from tusd_py.state.kernel_lock import KernelLock
 from tusd_py.state.local_queue import LocalQueue
 from tusd_py.state.messages import Messages
-from tusd_py.state.tombstones import Tombstones
 
 _WANTED, _FREE, _EXPIRED, _WORK = "wanted", "free", "expired", "work"
 
@@ -30,7 +30,7 @@ class FilesState:
         self._is_started = False
         self._holds = Holds()
         self._askers: dict[str, set[str]] = {}
-        self._tombstones = Tombstones()
+        self._expired: Newest[str, None] = Newest()
         self._listeners: dict[str, list[Callable[[str], None]]] = {}
         self.queue = _Queue(self._messages)
 
@@ -67,12 +67,12 @@ class FilesState:
         self._listeners.setdefault(event, []).append(heard)
 
     async def bury(self, key: str) -> None:
-        self._tombstones.add(key)
+        self._expired[key] = None
         self._messages.broadcast(f"{_EXPIRED}\0{key}")
 
     async def is_buried(self, key: str) -> bool:
         self._messages.read()  # who buried it said so before the upload went
-        return key in self._tombstones
+        return key in self._expired
 
     async def check(self) -> None:
         """There is nothing that could be away."""
@@ -88,7 +88,7 @@ class FilesState:
         elif kind == _FREE:
             self._holds.is_free(subject)
         elif kind == _EXPIRED:
-            self._tombstones.add(subject)
+            self._expired[subject] = None
         elif kind == _WORK:
             self.queue.hear(subject)
         for heard in self._listeners.get(kind, ()):

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
 from tusd_py.core.log_event import LogEvent
+from tusd_py.core.newest import Newest
 from tusd_py.core.threads import Near
 from tusd_py.state import FORGOTTEN, Hold
 from tusd_py.state.holds import POLL_INTERVAL, Holds
@@ -19,7 +20,6 @@ from tusd_py.state.kernel_lock import KernelLock
 from tusd_py.state.leases import FREE, RENEWAL, WANTED, Lease, Leases
 from tusd_py.state.redis_connection import ANSWER, RedisConnection
 from tusd_py.state.stream_queue import WORK, StreamQueue
-from tusd_py.state.tombstones import Tombstones
 
 log = logging.getLogger("tusd_py")
 
@@ -44,7 +44,7 @@ class RedisState:
         self._connection = RedisConnection(url, prefix, self._note)
         self._holds = Holds()
         self._leases = Leases(self._connection, self._holds.ask)
-        self._tombstones = Tombstones()
+        self._expired: Newest[str, None] = Newest()
         self._listeners: dict[str, list[Callable[[str], None]]] = {}
         self._loops: set[asyncio.Task[None]] = set()
         self._errands: set[asyncio.Task[None]] = set()
@@ -97,12 +97,12 @@ class RedisState:
         self._listeners.setdefault(event, []).append(heard)
 
     async def bury(self, key: str) -> None:
-        self._tombstones.add(key)
+        self._expired[key] = None
         with suppress(UploadError):
             await self._connection.remember(f"expired:{key}", TOMBSTONE)
 
     async def is_buried(self, key: str) -> bool:
-        if key in self._tombstones:
+        if key in self._expired:
             return True
         try:
             return await self._connection.remembers(f"expired:{key}")
