@@ -23,7 +23,7 @@ SOON = 10.0
 """Seconds within which something happens that takes a message, on a machine that is busy."""
 
 HOLDING = """
-import asyncio, sys, time
+import asyncio, sys
 from pathlib import Path
 from tusd_py.service.threads import Threads
 from tusd_py.state.configured import configured_state
@@ -34,10 +34,9 @@ async def main(url, prefix, run, path, mode, end):
     await state.start()
     wanted = asyncio.Event()
     print("waiting", flush=True)
-    before = time.monotonic()
-    slot = int(mode) if mode.isdigit() else None
-    async with state.hold("abc", path, shared=mode == "shared", slot=slot, timeout=20, on_wanted=wanted.set):
-        print(f"held {time.monotonic() - before}", flush=True)
+    part = {"shared": True} if mode == "shared" else {"slot": int(mode)} if mode else {}
+    async with state.hold("abc", path, **part, timeout=20, on_wanted=wanted.set):
+        print("held", flush=True)
         if end == "when wanted":
             await wanted.wait()
         else:
@@ -111,6 +110,9 @@ class Other:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
+    async def has_begun_to_hold(self) -> None:
+        assert [await self.line(), await self.line()] == ["waiting", "held"]
+
     def tell(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write("end\n")
@@ -172,7 +174,10 @@ class Place:
             threads.close()
 
     @contextmanager
-    def other_process(self, *, mode: str = "alone", end: str = "when wanted") -> Iterator[Other]:
+    def other_process(
+        self, *, slot: int | None = None, shared: bool = False, end: str = "when wanted"
+    ) -> Iterator[Other]:
+        mode = "shared" if shared else "" if slot is None else str(slot)
         with self.running(HOLDING, str(self.data), mode, end) as other:
             yield other
 
@@ -196,12 +201,12 @@ def in_loop(test: Callable[[], Awaitable[None]]) -> None:
 
 
 @asynccontextmanager
-async def obedient_holder(state: State, path: Path) -> AsyncIterator[None]:
-    """Somebody who has the upload `abc` until it is wanted."""
+async def obedient_holder(state: State, path: Path, slot: int | None = None) -> AsyncIterator[None]:
+    """Somebody who has the upload `abc`, or a slot of it, until it is wanted."""
     held, wanted = asyncio.Event(), asyncio.Event()
 
     async def hold() -> None:
-        async with state.hold("abc", str(path), timeout=0, on_wanted=wanted.set):
+        async with state.hold("abc", str(path), slot=slot, timeout=0, on_wanted=wanted.set):
             held.set()
             await wanted.wait()
 

@@ -245,26 +245,17 @@ def test_the_holder_of_a_slot_is_asked_and_replaced_soon_and_no_other_is(place: 
     async def test() -> None:
         data = str(place.data)
         others: list[int] = []
-        async with place.state() as state, place.state() as another:
-
-            async def hold_until_wanted(held: asyncio.Event) -> None:
-                wanted = asyncio.Event()
-                async with state.hold("abc", data, slot=3, timeout=0, on_wanted=wanted.set):
-                    held.set()
-                    await wanted.wait()
-
-            async with (
-                state.hold("abc", data, slot=4, timeout=0, on_wanted=lambda: others.append(4)),
-                state.hold("abc", data, shared=True, timeout=0, on_wanted=lambda: others.append(0)),
-            ):
-                for newcomer in (state, another):
-                    held = asyncio.Event()
-                    holder = asyncio.create_task(hold_until_wanted(held))
-                    await held.wait()
+        async with (
+            place.state() as state,
+            place.state() as another,
+            state.hold("abc", data, slot=4, timeout=0, on_wanted=lambda: others.append(4)),
+            state.hold("abc", data, shared=True, timeout=0, on_wanted=lambda: others.append(0)),
+        ):
+            for newcomer in (state, another):
+                async with obedient_holder(state, place.data, slot=3):
                     before = time.monotonic()
                     async with newcomer.hold("abc", data, slot=3, timeout=DEADLINE):
                         assert time.monotonic() - before < SOON
-                    await holder
             assert others == []
 
     in_loop(test)
@@ -324,49 +315,69 @@ def test_what_cannot_be_opened_is_trouble_of_the_store(place: Place) -> None:
 
 # --- between two processes ---
 
+of_each_part = pytest.mark.parametrize("slot", [None, 3], ids=["whole", "slot"])
 
-def test_a_hold_of_another_process_keeps_us_out(place: Place) -> None:
+
+@of_each_part
+def test_a_hold_of_another_process_keeps_us_out_of_what_it_is_of(place: Place, slot: int | None) -> None:
     async def test() -> None:
+        data = str(place.data)
         async with place.state() as state:
-            with place.other_process(end="when told") as other:
-                assert await other.line() == "waiting"
-                assert (await other.line()).startswith("held")
-                assert (await refusal(state, place.data)).problem is errors.UPLOAD_LOCKED
+            with place.other_process(slot=slot, end="when told") as other:
+                await other.has_begun_to_hold()
+                assert (await refusal(state, place.data, slot=slot)).problem is errors.UPLOAD_LOCKED
+                for free in {None, 2, 3} - {slot}:
+                    async with state.hold("abc", data, slot=free, timeout=0):
+                        pass
                 other.tell()
                 assert await other.line() == "released"
-                async with state.hold("abc", str(place.data), timeout=0):
+                async with state.hold("abc", data, slot=slot, timeout=0):
                     pass
 
     in_loop(test)
 
 
-def test_a_holder_in_another_process_is_asked_and_replaced_soon(place: Place) -> None:
+@of_each_part
+def test_a_holder_in_another_process_is_asked_and_replaced_soon(place: Place, slot: int | None) -> None:
     async def test() -> None:
         async with place.state() as state:
-            with place.other_process() as other:
-                assert await other.line() == "waiting"
-                assert (await other.line()).startswith("held")
+            with place.other_process(slot=slot) as other:
+                await other.has_begun_to_hold()
                 before = time.monotonic()
-                async with state.hold("abc", str(place.data), timeout=DEADLINE):
+                async with state.hold("abc", str(place.data), slot=slot, timeout=DEADLINE):
                     assert time.monotonic() - before < SOON
                 assert await other.line() == "released"
 
     in_loop(test)
 
 
-def test_another_process_asks_us_and_replaces_us_soon(place: Place) -> None:
+@of_each_part
+def test_another_process_asks_us_and_replaces_us_soon(place: Place, slot: int | None) -> None:
     async def test() -> None:
         async with place.state() as state:
             wanted = asyncio.Event()
-            with place.other_process() as other:
-                async with state.hold("abc", str(place.data), timeout=0, on_wanted=wanted.set):
+            with place.other_process(slot=slot) as other:
+                async with state.hold("abc", str(place.data), slot=slot, timeout=0, on_wanted=wanted.set):
                     assert await other.line() == "waiting"
                     began = time.monotonic()
                     await wanted.wait()
                     assert time.monotonic() - began < SOON
                 released = time.monotonic()
-                assert (await other.line()).startswith("held")
+                assert await other.line() == "held"
                 assert time.monotonic() - released < SOON
+
+    in_loop(test)
+
+
+@of_each_part
+def test_a_killed_process_loses_its_hold(place: Place, slot: int | None) -> None:
+    async def test() -> None:
+        async with place.state() as state:
+            with place.other_process(slot=slot, end="when told") as other:
+                await other.has_begun_to_hold()
+                other.kill()
+                async with state.hold("abc", str(place.data), slot=slot, timeout=place.after_death):
+                    pass
 
     in_loop(test)
 
@@ -374,87 +385,11 @@ def test_another_process_asks_us_and_replaces_us_soon(place: Place) -> None:
 def test_shared_holds_go_together_across_processes(place: Place) -> None:
     async def test() -> None:
         async with place.state() as state:
-            with place.other_process(mode="shared", end="when told") as other:
-                assert await other.line() == "waiting"
-                assert (await other.line()).startswith("held")
+            with place.other_process(shared=True, end="when told") as other:
+                await other.has_begun_to_hold()
                 async with state.hold("abc", str(place.data), shared=True, timeout=0):
                     pass
                 assert (await refusal(state, place.data)).problem is errors.UPLOAD_LOCKED
-
-    in_loop(test)
-
-
-def test_a_killed_process_loses_its_hold(place: Place) -> None:
-    async def test() -> None:
-        async with place.state() as state:
-            with place.other_process(end="when told") as other:
-                assert await other.line() == "waiting"
-                assert (await other.line()).startswith("held")
-                other.kill()
-                async with state.hold("abc", str(place.data), timeout=place.after_death):
-                    pass
-
-    in_loop(test)
-
-
-def test_a_slot_of_another_process_keeps_us_out_of_it_only(place: Place) -> None:
-    async def test() -> None:
-        data = place.data
-        async with place.state() as state:
-            with place.other_process(mode="3", end="when told") as other:
-                assert await other.line() == "waiting"
-                assert (await other.line()).startswith("held")
-                assert (await refusal(state, data, slot=3)).problem is errors.UPLOAD_LOCKED
-                async with state.hold("abc", str(data), slot=2, timeout=0), state.hold("abc", str(data), timeout=0):
-                    pass
-                other.tell()
-                assert await other.line() == "released"
-                async with state.hold("abc", str(data), slot=3, timeout=0):
-                    pass
-
-    in_loop(test)
-
-
-def test_a_slot_is_taken_over_from_another_process_soon(place: Place) -> None:
-    async def test() -> None:
-        async with place.state() as state:
-            with place.other_process(mode="3") as other:
-                assert await other.line() == "waiting"
-                assert (await other.line()).startswith("held")
-                before = time.monotonic()
-                async with state.hold("abc", str(place.data), slot=3, timeout=DEADLINE):
-                    assert time.monotonic() - before < SOON
-                assert await other.line() == "released"
-
-    in_loop(test)
-
-
-def test_another_process_takes_a_slot_over_from_us_soon(place: Place) -> None:
-    async def test() -> None:
-        async with place.state() as state:
-            wanted = asyncio.Event()
-            with place.other_process(mode="3") as other:
-                async with state.hold("abc", str(place.data), slot=3, timeout=0, on_wanted=wanted.set):
-                    assert await other.line() == "waiting"
-                    began = time.monotonic()
-                    await wanted.wait()
-                    assert time.monotonic() - began < SOON
-                released = time.monotonic()
-                assert (await other.line()).startswith("held")
-                assert time.monotonic() - released < SOON
-
-    in_loop(test)
-
-
-def test_a_killed_process_loses_its_slot(place: Place) -> None:
-    async def test() -> None:
-        async with place.state() as state:
-            with place.other_process(mode="3", end="when told") as other:
-                assert await other.line() == "waiting"
-                assert (await other.line()).startswith("held")
-                other.kill()
-                async with state.hold("abc", str(place.data), slot=3, timeout=place.after_death):
-                    pass
 
     in_loop(test)
 
