@@ -48,8 +48,17 @@ def compose_chunked_uploads(
     expire_after: float,
 ) -> ChunkedUploads:
     """`expire_after` is in seconds, 0 for never."""
-    sessions = Sessions(session_store, uploads, file_threads, expire_after=expire_after)
     assembly = Assembly(session_store, copy_threads)
+    sessions = Sessions(
+        session_store,
+        state,
+        assembly,
+        uploads,
+        unfinished,
+        file_threads,
+        expire_after=expire_after,
+        lock_timeout=limits.lock_timeout,
+    )
     chunks = Chunks(
         sessions,
         session_store,
@@ -68,34 +77,26 @@ def compose_chunked_uploads(
         sessions,
         session_store,
         store,
-        finished.records,
-        state,
         assembly,
         uploads,
         finished.files,
         finished.finishing,
         finished.hooks,
         draining,
-        unfinished,
         metrics,
         file_threads,
         copy_threads,
-        lock_timeout=limits.lock_timeout,
     )
     discarding = Discarding(
         sessions,
         session_store,
         store,
-        finished.records,
         state,
-        assembly,
         uploads,
         finished.finishing,
         finished.hooks,
-        unfinished,
         metrics,
         file_threads,
-        lock_timeout=limits.lock_timeout,
     )
     reporting = Reporting(sessions, session_store, uploads, finished.files, completing, file_threads)
     return ChunkedUploads(chunks, completing, discarding, reporting)

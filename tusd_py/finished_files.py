@@ -51,7 +51,6 @@ class FinishedFiles:
 
     hooks: Hooks
     pipeline: Pipeline
-    records: RecordStore
     files: Files
     finishing: Finishing
     only_ready: bool
@@ -194,7 +193,6 @@ def compose_finished_files(
     return FinishedFiles(
         hooks,
         pipeline,
-        records,
         files,
         finishing,
         only_ready=bool(tus_types) or pipeline.scan is not None,

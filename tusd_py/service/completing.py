@@ -20,11 +20,8 @@ from tusd_py.service.hooks import Hooks
 from tusd_py.service.metrics import Metrics
 from tusd_py.service.sessions import Sessions
 from tusd_py.service.threads import Threads
-from tusd_py.service.unfinished import Unfinished
 from tusd_py.service.uploads import Uploads
-from tusd_py.state import State
 from tusd_py.store.filesystem import FilesystemStore
-from tusd_py.store.records import RecordStore
 from tusd_py.store.sessions import SessionStore
 
 log = logging.getLogger("tusd_py")
@@ -41,46 +38,36 @@ class Completing:
         sessions: Sessions,
         session_store: SessionStore,
         store: FilesystemStore,
-        records: RecordStore,
-        state: State,
         assembly: Assembly,
         uploads: Uploads,
         files: Files,
         finishing: Finishing,
         hooks: Hooks,
         draining: Draining,
-        unfinished: Unfinished,
         metrics: Metrics,
         file_threads: Threads,
         copy_threads: Threads,
-        *,
-        lock_timeout: float,
     ) -> None:
         self._sessions = sessions
         self._session_store = session_store
         self._store = store
-        self._records = records
-        self._state = state
         self._assembly = assembly
         self._uploads = uploads
         self._files = files
         self._finishing = finishing
         self._hooks = hooks
         self._draining = draining
-        self._unfinished = unfinished
         self._metrics = metrics
         self._in_thread = file_threads
         self._in_copy_thread = copy_threads
-        self._lock_timeout = lock_timeout
         self._running: dict[str, asyncio.Task[FileRecord]] = {}
 
     async def is_running(self, upload_id: str) -> bool:
         """Whether this process, or another one, is completing the session now."""
         if upload_id in self._running:
             return True
-        data = self._session_store.data_path(upload_id)
         try:
-            async with self._state.hold(upload_id, str(data), shared=True, timeout=0):
+            async with self._sessions.hold(upload_id, shared=True, timeout=0):
                 return False
         except UploadError as error:
             return error.problem in (errors.UPLOAD_LOCKED, errors.UPLOAD_NOT_FOUND)  # it has just been completed
@@ -103,8 +90,7 @@ class Completing:
         if session is not None:
             await self._check_all_here(session)
             try:
-                data = self._session_store.data_path(upload_id)
-                async with self._state.hold(upload_id, str(data), timeout=self._lock_timeout):
+                async with self._sessions.hold(upload_id):
                     session = await self._sessions.find(upload_id)
                     if session is not None:
                         return await self._assemble(session)
@@ -124,7 +110,7 @@ class Completing:
 
     async def _assemble(self, session: Session) -> FileRecord:
         """Under the hold on all of it."""
-        if not await self._in_thread(self._records.exists, session.file_id):
+        if not await self._finishing.has_record(upload_of(session)):
             if session.failure is not None:
                 raise UploadError(errors.FILE_CHECKSUM_MISMATCH)
             await self._check_all_here(session)
@@ -136,10 +122,8 @@ class Completing:
             await self._finishing.add(record_of_session(session, upload.path, time.time()))
             self._metrics.uploads_finished.inc()
             log.info(LogEvent("UploadFinished", id=session.id, size=session.announced.file_size))
-        self._assembly.forget(session.id)
-        await self._in_thread(self._session_store.remove, session.id)
-        self._unfinished.remove()
-        return await self._in_thread(self._records.load, session.file_id)
+        await self._sessions.remove(session)
+        return await self._files.load(session.file_id)
 
     async def _check_all_here(self, session: Session) -> None:
         if missing := session.missing(await self._in_thread(self._session_store.marked, session)):

@@ -9,17 +9,14 @@ from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
 from tusd_py.core.log_event import LogEvent
 from tusd_py.core.sessions import Session, upload_of
-from tusd_py.service.assembly import Assembly
 from tusd_py.service.finishing import Finishing
 from tusd_py.service.hooks import Hooks
 from tusd_py.service.metrics import Metrics
 from tusd_py.service.sessions import Sessions
 from tusd_py.service.threads import Threads
-from tusd_py.service.unfinished import Unfinished
 from tusd_py.service.uploads import Uploads
 from tusd_py.state import State
 from tusd_py.store.filesystem import FilesystemStore
-from tusd_py.store.records import RecordStore
 from tusd_py.store.sessions import SessionStore
 
 log = logging.getLogger("tusd_py")
@@ -33,31 +30,22 @@ class Discarding:
         sessions: Sessions,
         session_store: SessionStore,
         store: FilesystemStore,
-        records: RecordStore,
         state: State,
-        assembly: Assembly,
         uploads: Uploads,
         finishing: Finishing,
         hooks: Hooks,
-        unfinished: Unfinished,
         metrics: Metrics,
         in_thread: Threads,
-        *,
-        lock_timeout: float,
     ) -> None:
         self._sessions = sessions
         self._session_store = session_store
         self._store = store
-        self._records = records
         self._state = state
-        self._assembly = assembly
         self._uploads = uploads
         self._finishing = finishing
         self._hooks = hooks
-        self._unfinished = unfinished
         self._metrics = metrics
         self._in_thread = in_thread
-        self._lock_timeout = lock_timeout
 
     async def terminate(self, upload_id: str) -> None:
         """Remove an upload in any state, by whichever protocol it came, and the file it has become."""
@@ -71,7 +59,7 @@ class Discarding:
     async def _terminate(self, session: Session) -> None:
         upload = replace(upload_of(session), offset=0)
         await self._hooks.before_terminate(upload)
-        await self._remove(session, self._lock_timeout)
+        await self._remove(session)
         self._metrics.uploads_terminated.inc()
         log.info(LogEvent("UploadTerminated", id=session.id))
         await self._hooks.after_terminate(upload)
@@ -83,7 +71,7 @@ class Discarding:
         for upload_id in await self._in_thread(lambda: list(self._session_store.upload_ids())):
             try:
                 session = await self._in_thread(self._session_store.load, upload_id)
-                if await self._in_thread(self._records.exists, session.file_id):
+                if await self._finishing.has_record(upload_of(session)):
                     await self._remove(session, timeout=0, with_file=False)  # which a killed server had left to do
                 elif not (expire and await self._expire(session)):
                     count += 1
@@ -95,8 +83,7 @@ class Discarding:
         """Remove a session whose time is over, also when it is looked at once more under the hold; whether it was."""
         if not self._sessions.is_due(session):
             return False
-        data = self._session_store.data_path(session.id)
-        async with self._state.hold(session.id, str(data), timeout=0):
+        async with self._sessions.hold(session.id, timeout=0):
             if not self._sessions.is_due(await self._in_thread(self._session_store.load, session.id)):
                 return False
             await self._state.bury(session.id)  # nobody is to find nothing in between
@@ -105,9 +92,8 @@ class Discarding:
         log.info(LogEvent("UploadExpired", id=session.id))
         return True
 
-    async def _remove(self, session: Session, timeout: float, *, with_file: bool = True) -> None:
-        data = self._session_store.data_path(session.id)
-        async with self._state.hold(session.id, str(data), timeout=timeout):
+    async def _remove(self, session: Session, timeout: float | None = None, *, with_file: bool = True) -> None:
+        async with self._sessions.hold(session.id, timeout=timeout):
             await self._remove_held(session, with_file=with_file)
 
     async def _remove_held(self, session: Session, *, with_file: bool) -> None:
@@ -116,6 +102,4 @@ class Discarding:
             await self._finishing.forget(session.file_id)
             data = self._session_store.data_path(session.id)
             await self._in_thread(self._store.withdraw_adopted, upload_of(session), data)
-        await self._in_thread(self._session_store.remove, session.id)
-        self._assembly.forget(session.id)
-        self._unfinished.remove()
+        await self._sessions.remove(session)
