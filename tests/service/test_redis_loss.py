@@ -253,7 +253,7 @@ def test_files_that_wait_for_a_scanner_are_scanned_though_redis_has_forgotten_th
     scanner.pause()  # jobs are in hands, and in line behind them
     urls = [first.create(4) for _ in range(6)]
     for url in urls:  # on a busy machine Redis may be too slow for a moment, and the server asks to try again
-        assert eventually(lambda url=url: first.patch(url, 0, b"file").status != 503)
+        eventually(partial(was_taken, first, url))
     own.flush()
     second.kill()
     restart(own)
@@ -261,6 +261,10 @@ def test_files_that_wait_for_a_scanner_are_scanned_though_redis_has_forgotten_th
     for url in urls:
         record = settled(first, url.rpartition("/")[2])
         assert (record["status"], record["scanResult"]) == ("ready", "clean"), record
+
+
+def was_taken(server: Server, url: str) -> bool:
+    return server.patch(url, 0, b"file").status != 503
 
 
 def settled(server: Server, upload_id: str) -> dict[str, object]:
