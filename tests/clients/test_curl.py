@@ -53,7 +53,7 @@ def patch_at(offset: int) -> list[str]:
 
 def start_upload_and_kill_curl(server: Server, url: str, source: Source, *arguments: str) -> None:
     """Send the file slowly and kill curl when at least 8 MiB of it are stored."""
-    slowly = ["--limit-rate", "16M", "--upload-file", str(source.path)]
+    slowly = ["--limit-rate", "8M", "--upload-file", str(source.path)]
     command = [*CURL, *TUS, *patch_at(0), *slowly, *arguments, url]
     with subprocess.Popen(command) as process:
         try:
