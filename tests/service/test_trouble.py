@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests import chunked
 from tests.running import CHUNK, TUS, Server, ServerStarter, eventually, read_head, request_head
 from tests.web.test_core import patch_head
 from tests.web.test_creation import uploads_in
@@ -126,6 +127,45 @@ def test_an_upload_is_ended_by_its_last_byte_or_by_its_removal_and_never_half(se
 def test_a_state_directory_that_is_gone_is_trouble_of_ours(server: Server) -> None:
     shutil.rmtree(server.upload_dir / ".tusd-py")
     assert server.request("POST", headers=TUS | {"Upload-Length": "5"}).status == 503
+
+
+def test_bytes_that_cannot_be_marked_as_unverified_are_told_to_come_back(server: Server) -> None:
+    url = server.create(5)
+    checksum = f"sha1 {b64encode(sha1(b'hello').digest()).decode()}"  # noqa: S324
+    unverified = server.upload_dir / ".tusd-py" / "unverified"
+    spare = unverified.rename(server.upload_dir / "spare")
+    assert server.patch(url, 0, b"hello", Upload_Checksum=checksum).status == 503
+    assert server.offset(url) == 0
+    spare.rename(unverified)
+    assert server.patch(url, 0, b"hello", Upload_Checksum=checksum).status == 204
+
+
+def test_a_directory_that_is_away_is_trouble_that_passes(server: Server) -> None:
+    """An empty one is in its place, as where a file system is not mounted any more."""
+    part = server.create(5, Upload_Concat="partial")
+    server.patch(part, 0, b"he")
+    upload = chunked.initiate(server, chunked.Source(b"hello"))
+    away = server.upload_dir.rename(server.upload_dir.with_name("away"))
+    server.upload_dir.mkdir()
+    refused = [
+        server.request("POST", headers=TUS | {"Upload-Length": "5"}),
+        server.request("POST", headers=TUS | {"Upload-Concat": f"final;{part}"}),
+        server.patch(part, 2, b"llo"),
+        server.request("GET", part),
+        server.request("DELETE", part, TUS),
+        chunked.put(server, upload, 0),
+        server.request("GET", f"{upload.path}/status"),
+        server.request("POST", f"{upload.path}/complete"),
+        server.request("DELETE", upload.path),
+    ]
+    looked_at = server.request("HEAD", part, TUS)
+    assert [answer.status for answer in refused] == [503] * len(refused)
+    assert looked_at.status == 423
+    assert all("retry-after" in answer.headers for answer in (*refused, looked_at))
+    server.upload_dir.rmdir()  # nothing was made in it
+    away.rename(server.upload_dir)
+    assert server.patch(part, 2, b"llo").status == 204
+    assert chunked.put(server, upload, 0).status == 200
 
 
 def test_strange_things_in_the_workspace_do_not_end_the_sweep(start: ServerStarter) -> None:

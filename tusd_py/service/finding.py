@@ -28,11 +28,15 @@ class Finding:
         self._near = near
 
     async def find(self, upload_id: str) -> Upload:
-        """The upload as it is on disk, without a hold. Raises 404, and 410 once its time is over."""
+        """The upload as it is on disk, without a hold.
+
+        Raises 404, 410 once its time is over, and 503 while the disk is away.
+        """
         try:
             upload = await self.load(upload_id)
         except UploadError as error:
             if error.problem is errors.UPLOAD_NOT_FOUND:
+                await self._near(self._store.place, self._store.check_presence)
                 if await self._state.is_buried(upload_id):
                     raise UploadError(errors.UPLOAD_EXPIRED) from None
                 await self._finishing.explain_missing(upload_id)

@@ -49,6 +49,7 @@ class FilesystemStore:
         layout = Layout(directory, state_directory)
         self._promise = promise = Promise(durability)
         self._min_free_space = min_free_space
+        self._state_directory = state_directory
         self._workspace = Workspace(state_directory / "workspace", file_mode)
         self._descriptions = Descriptions(layout, self._workspace, durable=promise.flushes)
         self._unverified = UnverifiedMarks(state_directory / "unverified", durable=promise.flushes)
@@ -169,7 +170,7 @@ class FilesystemStore:
     ) -> Receiver:
         """Start writing at the upload's offset; a `verified` body counts only after `accept`."""
         if verified:
-            with system_errors_translated():
+            with system_errors_translated(missing=errors.STORE_UNAVAILABLE):
                 self._unverified.set(upload.id, upload.offset)
         return Receiver(
             descriptor,
@@ -253,6 +254,14 @@ class FilesystemStore:
             self._unverified.remove(upload.id)
 
     # --- housekeeping ---
+
+    def check_presence(self) -> None:
+        """Raises 503 if our own directory is gone, as with a file system that is not mounted any more.
+
+        An upload that is not found may be there then all the same.
+        """
+        with system_errors_translated(missing=errors.STORE_UNAVAILABLE):
+            os.stat(self._state_directory)
 
     def check_space(self, size: int = 0) -> None:
         """Raises 507 if `size` more bytes would leave less than the free space that is to be kept."""
