@@ -19,14 +19,31 @@ ANSWER_LIMIT = 120
 _KEPT_BODY = MIB
 _READ_SIZE = MIB
 _TLS_PIECE = 256 * 1024
+_UNPACED = b"reno"
+
+
+def connected(port: int) -> socket.socket:
+    """A connection on which nothing waits: neither for more to send, nor for its pace.
+
+    Algorithms that pace (BBR) have timers, which over loopback fire in the server's time, in the middle of its work.
+    """
+    connection = socket.socket()
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _UNPACED)  # before the handshake, or they stay
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(ANSWER_LIMIT)
+        connection.connect(("127.0.0.1", port))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 class Connection:
     """A blocking connection that is kept open between requests; over TLS, nothing is verified."""
 
     def __init__(self, port: int, *, is_tls: bool = False) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_LIMIT)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connected(port)
         # The kernel's limits and not Python's, for which a socket is made non-blocking: sendfile shall wait.
         self._socket.settimeout(None)
         for way in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from .connection import ANSWER_LIMIT
+from .connection import ANSWER_LIMIT, connected
 from .messages import END_OF_HEAD, Answer, Broken, Request, whole_body
 
 if TYPE_CHECKING:
@@ -52,12 +52,7 @@ class Lanes:
 def open_lanes(port: int, count: int) -> Iterator[Lanes]:
     """Connections for `count` lanes at once."""
     with ExitStack() as stack:
-        sockets = []
-        for _ in range(count):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=ANSWER_LIMIT))
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sockets.append(connection)
-        yield Lanes(sockets)
+        yield Lanes([stack.enter_context(connected(port)) for _ in range(count)])
 
 
 class _Exchange:
