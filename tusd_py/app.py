@@ -18,26 +18,18 @@ from tusd_py.core.chunks import CHUNK_UNIT, DEFAULT_TYPES
 from tusd_py.core.disposition import media_types
 from tusd_py.core.links import LinkSigner
 from tusd_py.finished_files import MoreKeywords, compose_finished_files
+from tusd_py.foundation import lay_foundation
 from tusd_py.pipeline.configured import CONCURRENCY
 from tusd_py.service.appending import Limits
 from tusd_py.service.background import BackgroundWork, on_duty
 from tusd_py.service.chunks import ChunkLimits
-from tusd_py.service.draining import Draining
 from tusd_py.service.expiry import Sweeper
 from tusd_py.service.files import LinkTimes
-from tusd_py.service.metrics import Metrics
-from tusd_py.service.threads import Threads
-from tusd_py.service.unfinished import Unfinished
 from tusd_py.service.uploads import Uploads
 from tusd_py.state.board import Board
-from tusd_py.state.configured import configured_state
 from tusd_py.state.duty import Duties
-from tusd_py.store.directories import prepare_directories
 from tusd_py.store.durability import Durability
-from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.keys import load_or_create_signing_keys, read_keys
-from tusd_py.store.mounts import is_local
-from tusd_py.store.sessions import SessionStore
 from tusd_py.version import __version__
 from tusd_py.web.api import Api, ApiOptions
 from tusd_py.web.api_endpoint import ApiEndpoint
@@ -54,11 +46,6 @@ from tusd_py.web.tus import TusHandlers, TusOptions
 
 Compatibility = Literal["spec", "tusd"]
 DownloadMode = Literal["open", "signed", "off"]
-
-FILE_THREADS = 8
-BODY_THREADS = 16
-COPY_THREADS = 2
-"""Bodies and downloads have threads of their own, and so have concatenations: what takes long keeps no HEAD waiting."""
 
 
 def create_app(  # noqa: PLR0915 -- a list of what is made of what
@@ -139,13 +126,6 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         raise ValueError(f"chunk_size must be a multiple of {CHUNK_UNIT}")
     if not base_path.startswith("/"):
         raise ValueError("base_path must start with a slash")
-    directory = Path(upload_dir).absolute()
-    state_directory = Path(state_dir).absolute() if state_dir else directory / ".tusd-py"
-    prepare_directories(directory, state_directory, dir_perms, durable=durability != "none")
-    signing_keys = (
-        read_keys(Path(signing_key_file)) if signing_key_file else load_or_create_signing_keys(state_directory)
-    )
-    api_keys = read_keys(Path(api_key_file)) if api_key_file else ()
 
     base_path = path_of_tree(base_path)
     api_path = path_of_tree(api_path) if api_path else ""
@@ -154,23 +134,25 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     has_downloads = downloads != "off" and not disable_download
     chunk_max_size = min(filter(None, (chunk_max_size, max(max_size, 0))), default=0)
     tus_types = media_types(allowed_types or ())
-    metrics = Metrics(board)
-    near_directories = [place for place in (directory, state_directory) if is_local(place)]
-    file_threads = Threads("file", FILE_THREADS, near_directories)
-    body_threads = Threads("body", BODY_THREADS, near_directories)
-    copy_threads = Threads("copy", COPY_THREADS)
-    store = FilesystemStore(
-        directory,
-        state_directory,
-        file_mode=file_perms,
-        directory_mode=dir_perms,
+    chunk_types = media_types(DEFAULT_TYPES if allowed_types is None else allowed_types)
+
+    ground = lay_foundation(
+        upload_dir,
+        state_dir,
+        redis_url=redis_url,
+        redis_prefix=redis_prefix,
         durability=durability,
+        dir_perms=dir_perms,
+        file_perms=file_perms,
         min_free_space=min_free_space,
+        max_unfinished=max_unfinished,
+        board=board,
     )
-    state = configured_state(
-        redis_url, redis_prefix, state_directory / "run", file_threads.near, metrics.count_state_event
+    store, state, metrics, draining = ground.store, ground.state, ground.metrics, ground.draining
+    signing_keys = (
+        read_keys(Path(signing_key_file)) if signing_key_file else load_or_create_signing_keys(ground.state_directory)
     )
-    metrics.watch_state(lambda: not state.trouble())
+    api_keys = read_keys(Path(api_key_file)) if api_key_file else ()
     limits = Limits(
         max_size=max(max_size, 0),
         expire_after=max(expire_after, 0.0),
@@ -179,14 +161,10 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         max_unfinished=max_unfinished,
         strict=compat == "spec",
     )
-    chunk_types = media_types(DEFAULT_TYPES if allowed_types is None else allowed_types)
+
     finished = compose_finished_files(
         more,
-        store,
-        state_directory,
-        state,
-        metrics,
-        file_threads,
+        ground,
         signer=LinkSigner(signing_keys),
         link_times=LinkTimes(signed_url_ttl, signed_url_max_ttl),
         base_path=base_path,
@@ -195,42 +173,43 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         has_chunks=bool(api_path),
         only_links=downloads == "signed",
         concurrency=pipeline_concurrency,
-        durable=durability != "none",
-        file_mode=file_perms,
     )
     files, finishing, hooks, pipeline = finished.files, finished.finishing, finished.hooks, finished.pipeline
-    threads = (file_threads, body_threads, copy_threads)
-    unfinished, draining = Unfinished(max_unfinished, board), Draining()
-    session_store = SessionStore(state_directory, file_mode=file_perms, each_durable=durability == "each")
-    uploads = Uploads(store, session_store, state, metrics, limits, unfinished, finishing, hooks, draining, *threads)
-    chunked = compose_chunked_uploads(
+    uploads = Uploads(
         store,
-        session_store,
+        ground.session_store,
         state,
+        metrics,
+        limits,
+        ground.unfinished,
+        finishing,
+        hooks,
+        draining,
+        *ground.threads,
+    )
+    chunked = compose_chunked_uploads(
+        ground,
         uploads,
         finished,
-        draining,
-        unfinished,
-        metrics,
-        *threads,
         limits=ChunkLimits(chunk_size, limits.lock_timeout, min_free_space),
         expire_after=max(chunk_expire_after, 0.0),
     )
-    duties = Duties(state_directory / "run", body_threads)
+
+    duties = Duties(ground.state_directory / "run", ground.body_threads)
     look_at_uploads = bool(limits.expire_after or limits.max_unfinished)
     sweeper = Sweeper(
         store,
         uploads,
         chunked.discarding,
-        unfinished,
-        body_threads,
+        ground.unfinished,
+        ground.body_threads,
         partial(duties.is_ours, "expiry" if look_at_uploads else "traces"),
         expire_after=min(filter(None, (limits.expire_after, chunk_expire_after)), default=0.0),
         look_at_uploads=look_at_uploads,
     )
     sweeps = [on_duty(partial(duties.is_ours, name), sweep) for name, sweep in finished.sweeps.items()]
     tasks, closers = [sweeper.run, *sweeps, *finished.tasks], [*finished.closers, duties.close]
-    work = BackgroundWork(state, draining, tasks, closers, (*threads, *finished.threads))
+    work = BackgroundWork(state, draining, tasks, closers, (*ground.threads, *finished.threads))
 
     context = Context(
         cors=Cors(
@@ -250,6 +229,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         on_request=work.start,
         is_draining=lambda: draining.has_begun,
     )
+
     handlers = TusHandlers(
         uploads,
         TusOptions(
@@ -271,7 +251,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         options = DownloadOptions(
             only_links=downloads == "signed", only_ready=finished.only_ready, accel_redirect=accel_redirect
         )
-        sending = Downloads(uploads, files, options, body_threads)
+        sending = Downloads(uploads, files, options, ground.body_threads)
         upload_handlers["GET"] = sending.get
         file_handlers = {"GET": sending.get_file, "HEAD": sending.get_file}
     api = Api(
@@ -297,10 +277,10 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         return pipeline.troubles() | ({"state": trouble} if (trouble := state.trouble()) else {})
 
     checks: Mapping[str, Callable[[], Awaitable[None]]] = {
-        "store": partial(file_threads, store.check_space),
+        "store": partial(ground.file_threads, store.check_space),
         "state": state.check,
     }
-    routes = own_pages(partial(file_threads, metrics.exposition), metrics_path, checks, troubles, health_path)
+    routes = own_pages(partial(ground.file_threads, metrics.exposition), metrics_path, checks, troubles, health_path)
     if api_path:
         api_context = replace(context, cors=context.cors.for_api())
         routes.append(TreeRoute(api_path + "/", ApiEndpoint(api.routes, api_keys=api_keys, context=api_context)))

@@ -5,20 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tusd_py.finished_files import FinishedFiles
+from tusd_py.foundation import Foundation
 from tusd_py.service.assembly import Assembly
 from tusd_py.service.chunks import ChunkLimits, Chunks
 from tusd_py.service.completing import Completing
 from tusd_py.service.discarding import Discarding
-from tusd_py.service.draining import Draining
-from tusd_py.service.metrics import Metrics
 from tusd_py.service.reporting import Reporting
 from tusd_py.service.sessions import Sessions
-from tusd_py.service.threads import Threads
-from tusd_py.service.unfinished import Unfinished
 from tusd_py.service.uploads import Uploads
-from tusd_py.state import State
-from tusd_py.store.filesystem import FilesystemStore
-from tusd_py.store.sessions import SessionStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +26,23 @@ class ChunkedUploads:
 
 
 def compose_chunked_uploads(
-    store: FilesystemStore,
-    session_store: SessionStore,
-    state: State,
+    ground: Foundation,
     uploads: Uploads,
     finished: FinishedFiles,
-    draining: Draining,
-    unfinished: Unfinished,
-    metrics: Metrics,
-    file_threads: Threads,
-    body_threads: Threads,
-    copy_threads: Threads,
     *,
     limits: ChunkLimits,
     expire_after: float,
 ) -> ChunkedUploads:
     """`expire_after` is in seconds, 0 for never."""
+    store, session_store, state, metrics = ground.store, ground.session_store, ground.state, ground.metrics
+    file_threads, body_threads, copy_threads = ground.threads
     assembly = Assembly(session_store, copy_threads)
     sessions = Sessions(
         session_store,
         state,
         assembly,
         uploads,
-        unfinished,
+        ground.unfinished,
         file_threads,
         expire_after=expire_after,
         lock_timeout=limits.lock_timeout,
@@ -66,8 +54,8 @@ def compose_chunked_uploads(
         state,
         assembly,
         finished.hooks,
-        draining,
-        unfinished,
+        ground.draining,
+        ground.unfinished,
         metrics,
         limits,
         file_threads,
@@ -82,7 +70,7 @@ def compose_chunked_uploads(
         finished.files,
         finished.finishing,
         finished.hooks,
-        draining,
+        ground.draining,
         metrics,
         file_threads,
         copy_threads,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from tusd_py.core.hook_events import HookAnswer, HookCall
 from tusd_py.core.links import LinkSigner
 from tusd_py.core.records import FileRecord
+from tusd_py.foundation import Foundation
 from tusd_py.hooks import Backend
 from tusd_py.hooks.configured import (
     HookKeywords,
@@ -26,12 +26,9 @@ from tusd_py.service.catching_up import CatchingUp
 from tusd_py.service.files import Files, LinkTimes
 from tusd_py.service.finishing import Finishing
 from tusd_py.service.hooks import HookOptions, Hooks
-from tusd_py.service.metrics import Metrics
 from tusd_py.service.settling import Settling, Steps
 from tusd_py.service.telling import Telling
 from tusd_py.service.threads import Threads
-from tusd_py.state import State
-from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.quarantine import Quarantine
 from tusd_py.store.records import RecordStore
 
@@ -62,11 +59,7 @@ class FinishedFiles:
 
 def compose_finished_files(
     keywords: MoreKeywords,
-    store: FilesystemStore,
-    state_directory: Path,
-    state: State,
-    metrics: Metrics,
-    file_threads: Threads,
+    ground: Foundation,
     *,
     signer: LinkSigner,
     link_times: LinkTimes,
@@ -76,8 +69,6 @@ def compose_finished_files(
     has_chunks: bool,
     only_links: bool,
     concurrency: int,
-    durable: bool,
-    file_mode: int,
 ) -> FinishedFiles:
     """Raises ValueError for a keyword that makes no sense."""
     if concurrency < 1:
@@ -86,6 +77,8 @@ def compose_finished_files(
         raise ValueError("signed_url_ttl and signed_url_max_ttl must be more than 0")
     if (public_url := keywords.get("public_url", "")) and not _is_web_address(public_url):
         raise ValueError("public_url must be an http or https URL")
+    store, metrics, file_threads = ground.store, ground.metrics, ground.file_threads
+    state_directory, durable = ground.state_directory, ground.durable
     scan_threads = Threads("scan", concurrency + 1)  # one more, so that the scanner can be asked how it is
     work_threads = Threads("work", concurrency + 1)  # flushes of what happens beside the requests keep none of them
     delivery_threads = Threads("delivery", DELIVERY_THREADS)
@@ -137,7 +130,7 @@ def compose_finished_files(
         state_directory / "quarantine",
         keep=keywords.get("infected", "keep") == "keep",
         durable=durable,
-        file_mode=file_mode,
+        file_mode=ground.file_mode,
     )
 
     async def scan(record: FileRecord) -> None:
@@ -175,7 +168,7 @@ def compose_finished_files(
         records,
         quarantine,
         settling,
-        state,
+        ground.state,
         file_threads,
         thumbnails=pipeline.thumbnails,
         request_to_keep=hooks.request_to_keep,
