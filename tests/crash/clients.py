@@ -21,7 +21,7 @@ _COMPLEMENT = bytes(reversed(range(256)))
 
 
 class KillSwitch:
-    """Kills once: when `after` bytes were sent by all clients together, or when told to."""
+    """Kills once, or tells to stop: when `after` bytes were sent by all clients together, or when told to."""
 
     def __init__(self, kill: Callable[[], None], after: int | None) -> None:
         self.has_fired = False
@@ -46,7 +46,7 @@ class KillSwitch:
 
 
 class Connection:
-    """A raw connection, kept between requests. Raises OSError once the server is gone."""
+    """A raw connection, kept between requests. Raises OSError once the server is gone, or has said that it stops."""
 
     def __init__(self, port: int, switch: KillSwitch) -> None:
         self._port = port
@@ -78,7 +78,12 @@ class Connection:
             body += self._receive()
         if headers.get("connection") == "close":
             self.close()
-        return Answer(int(status.split()[1]), headers, body)
+        answer = Answer(int(status.split()[1]), headers, body)
+        if self._switch.has_fired and answer.status == 503:
+            assert b"ERR_SERVER_SHUTDOWN" in body, answer
+            assert "retry-after" in headers, answer
+            raise ConnectionAbortedError
+        return answer
 
     def _receive(self) -> bytes:
         assert self._socket is not None

@@ -1,22 +1,26 @@
-"""`kill -9` at any moment: what was acknowledged is there, what was not verified does not count, all can be resumed."""
+"""`kill -9`, or a stop, at any moment: what was acknowledged is there, what was not verified does not count."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import random
+import signal
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.crash.clients import Check, Concatenation, Connection, KillSwitch, Upload, metadata
-from tests.running import TUS, Server, ServerStarter, eventually
+from tests.running import DEADLINE, TUS, Server, ServerStarter, eventually
 
 ROUNDS = 25
 """Kills on one directory."""
+KILLS_PER_STOP = 5
+"""Now and then the server is told to stop instead."""
 LONG = 80
 """Directories, one after the other, in the long form."""
 
@@ -76,11 +80,14 @@ def create_parts(server: Server, rng: random.Random, prefix: str) -> list[Upload
     return parts
 
 
-def run_until_killed(server: Server, clients: Sequence[Upload | Concatenation], rng: random.Random) -> None:
-    """Let all clients work at once and kill the server when some bytes were sent, or after a moment."""
+def run_until_ended(
+    server: Server, clients: Sequence[Upload | Concatenation], rng: random.Random, end: signal.Signals
+) -> None:
+    """Let all clients work at once and end the server when some bytes were sent, or after a moment."""
     is_by_bytes = rng.random() < 0.5
     to_send = sum(client.size - client.acknowledged for client in clients if isinstance(client, Upload))
-    switch = KillSwitch(server.process.kill, after=rng.randint(1, to_send) if is_by_bytes else None)
+    kill = partial(server.process.send_signal, end)
+    switch = KillSwitch(kill, after=rng.randint(1, to_send) if is_by_bytes else None)
 
     def run(client: Upload | Concatenation) -> None:
         connection = Connection(server.port, switch)
@@ -97,7 +104,7 @@ def run_until_killed(server: Server, clients: Sequence[Upload | Concatenation], 
         switch.fire()
         for future in futures:
             future.result()
-    server.kill()
+    assert server.process.wait(DEADLINE) == (0 if end is signal.SIGTERM else -end)
 
 
 def ids_by_name(server: Server) -> dict[str, str]:
@@ -187,14 +194,15 @@ def test_what_was_acknowledged_survives_any_kill_and_everything_can_be_resumed(s
     uploads: list[Upload] = []
     finished: dict[str, str] = {}
     interrupted = 0
-    for number in range(ROUNDS):
+    for number in range(ROUNDS + ROUNDS // KILLS_PER_STOP):
         prefix = f"seed {seed} round {number}"
         if number % ROUNDS_WITH_SAME_PARTS == 0:
             parts = create_parts(server, rng, prefix)
             finished |= {id_of(part): digest(part.source) for part in parts}
         concatenation = Concatenation(f"{prefix} final", parts, count=rng.randint(1, 4))
         uploads += new_uploads(prefix, rng)
-        run_until_killed(server, [*uploads, concatenation], rng)
+        is_stop = (number + 1) % (KILLS_PER_STOP + 1) == 0
+        run_until_ended(server, [*uploads, concatenation], rng, signal.SIGTERM if is_stop else signal.SIGKILL)
         interrupted += sum(upload.pending is not None for upload in uploads)
 
         durability = rng.choice(["none", "finish", "each"])

@@ -1,4 +1,4 @@
-"""`kill -9` at any moment of an upload in chunks: acknowledged chunks stay, and what was complete becomes a file."""
+"""`kill -9`, or a stop, at any moment of an upload in chunks: what was acknowledged stays, and becomes a file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -27,6 +29,8 @@ from tests.running import DEADLINE, Answer, Server, ServerStarter, eventually, r
 
 ROUNDS = 24
 """Kills on one directory."""
+KILLS_PER_STOP = 4
+"""Now and then the server is told to stop instead, in another place of its work each time."""
 LONG = 60
 """Directories, one after the other, in the long form."""
 
@@ -120,11 +124,14 @@ def ask(connection: Connection, method: str, path: str, body: bytes = b"", diges
     return connection.answer()
 
 
-def run_until_killed(server: Server, clients: Sequence[Client], rng: random.Random, kill: Kill) -> None:
-    """Let all clients work at once, and kill the server."""
+def run_until_ended(
+    server: Server, clients: Sequence[Client], rng: random.Random, kill: Kill, end: signal.Signals
+) -> None:
+    """Let all clients work at once, and end the server."""
     to_send = sum(len(client.source.data) for client in clients)
     delay = rng.choice([0.0, rng.uniform(0, LONGEST_COMPLETE)])
-    switch = KillSwitch(server.process.kill, after=rng.randint(1, to_send) if kill == "when bytes were sent" else None)
+    send = partial(server.process.send_signal, end)
+    switch = KillSwitch(send, after=rng.randint(1, to_send) if kill == "when bytes were sent" else None)
 
     def when_asked() -> None:
         if kill == "in complete":
@@ -147,7 +154,7 @@ def run_until_killed(server: Server, clients: Sequence[Client], rng: random.Rand
         switch.fire()
         for future in futures:
             future.result()
-    server.kill()
+    assert server.process.wait(DEADLINE) == (0 if end is signal.SIGTERM else -end)
 
 
 def look_at(server: Server, client: Client) -> None:
@@ -212,10 +219,12 @@ def test_a_killed_server_asks_for_no_acknowledged_chunk_again_and_every_upload_b
     abandoned: list[Chunked] = []
     records: dict[str, Json] = {}
     in_chunks = in_complete = 0
-    for number in range(ROUNDS):
+    for number in range(ROUNDS + ROUNDS // KILLS_PER_STOP):
         for size in (rng.randint(0, 200_000), rng.randint(0, 3_000_000), rng.randint(2_000_000, 6_000_000)):
             clients.append(Client(some_text(rng, size), random.Random(rng.random())))  # noqa: S311
-        run_until_killed(server, clients, rng, KILLS[number % len(KILLS)])
+        is_stop = (number + 1) % (KILLS_PER_STOP + 1) == 0
+        end = signal.SIGTERM if is_stop else signal.SIGKILL
+        run_until_ended(server, clients, rng, KILLS[number % len(KILLS)], end)
         in_chunks += sum(not client.has_asked for client in clients)
         in_complete += sum(client.has_asked and client.file_id is None for client in clients)
 
