@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -82,12 +81,6 @@ class RedisServer:
             return bool(self.client.ping())
         except (NotConnected, RedisError):
             return False
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @contextmanager

@@ -192,6 +192,13 @@ def _ready(server: Server) -> re.Match[str] | None:
     return re.search(r"You can now upload files to: (https?://[^/]+/[^\s\"]*)", server.output())
 
 
+def free_port() -> int:
+    """A port that nobody listens on now, for who cannot be given one that is reserved."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def reserved_port() -> Iterator[int]:
     """A port that nobody gets but who asks for it: a socket that is bound and does not listen lets others listen."""

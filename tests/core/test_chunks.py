@@ -1,11 +1,11 @@
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.calling import problem_of
 from tusd_py.core import errors
 from tusd_py.core.chunks import (
     DEFAULT_TYPES,
@@ -15,7 +15,7 @@ from tusd_py.core.chunks import (
     parse_initiation,
     parse_sha256,
 )
-from tusd_py.core.errors import Problem, UploadError
+from tusd_py.core.errors import UploadError
 
 CHECKSUM = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 UNIT = 64 * 1024
@@ -42,12 +42,6 @@ JSON = st.tuples(DOCUMENTS, st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "ut
 
 def initiation_of(fields: object, *, allowed_types: tuple[str, ...] = (), max_size: int = 0) -> Initiation:
     return parse_initiation(json.dumps(fields).encode(), allowed_types=allowed_types, max_size=max_size)
-
-
-def problem_of(action: Callable[[], object]) -> Problem:
-    with pytest.raises(UploadError) as caught:
-        action()
-    return caught.value.problem
 
 
 # --- initiation ---

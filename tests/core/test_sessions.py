@@ -5,7 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.core.test_chunks import CHECKSUM, INITIATIONS, LARGEST, TEXTS, UNIT, VALUES, problem_of
+from tests.calling import problem_of
+from tests.core.test_chunks import CHECKSUM, INITIATIONS, LARGEST, TEXTS, UNIT, VALUES
 from tusd_py.core import errors
 from tusd_py.core.chunks import Initiation
 from tusd_py.core.errors import Problem

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from google.protobuf import descriptor_pb2
 
 from tests.hooks.calls import call_about
 from tests.hooks.grpc_receiver import Hook, generated, grpc_receiver
-from tests.running import DEADLINE
+from tests.running import DEADLINE, free_port
 from tests.server.certificates import files_in
 from tusd_py.core.hook_events import (
     NO_REQUEST,
@@ -52,12 +51,6 @@ def failure_of(target: str, **options: Any) -> str:
         ask(target, **options)
     assert not caught.value.was_received
     return str(caught.value)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 # --- the interface ---

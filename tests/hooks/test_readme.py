@@ -13,15 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.edge import README, readme_block
-from tests.running import TUS, Server, ServerStarter, eventually
+from tests.running import TUS, Server, ServerStarter, eventually, free_port
 
 SMALL, LARGE = b"hello", b"x" * 1_000_001
 WORDS = b"At most 1 MB, please."
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def is_open(port: int) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.running import DEADLINE, eventually
+from tests.running import DEADLINE, eventually, free_port
 from tusd_py.pipeline.probes import EICAR
 
 STOCK: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class ClamAV:
     def __init__(self, folder: Path, lines: tuple[str, ...], version: int) -> None:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        self._port = _free_port()
+        self._port = free_port()
         self.unix = f"unix:{folder}/clamd.sock"
         self.tcp = f"tcp://127.0.0.1:{self._port}"
         for name in ("signatures", "temporary"):
@@ -190,9 +190,3 @@ def _crc_of_byte(value: int) -> int:
     for _ in range(8):
         value = value >> 1 ^ (0xEDB88320 if value & 1 else 0)
     return value
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -5,7 +5,7 @@ import hashlib
 import os
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.calling import in_loop
 from tests.running import DEADLINE
 from tusd_py.core import errors
 from tusd_py.core.chunks import Initiation
@@ -72,14 +73,6 @@ async def room_in(directory: Path, *, threads: int = 1) -> AsyncIterator[Room]:
 async def background_at_rest() -> None:
     """When this returns, nothing is done in the background any more."""
     await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
-
-
-def in_loop(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(DEADLINE):
-            await test()
-
-    asyncio.run(limited())
 
 
 @given(st.permutations(range(COUNT)), st.sets(st.integers(0, COUNT - 1)))

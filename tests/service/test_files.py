@@ -3,14 +3,15 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.running import DEADLINE
+from tests.calling import in_loop, until
+from tests.store import store_in
 from tusd_py.core import errors
 from tusd_py.core.errors import Problem, UploadError
 from tusd_py.core.links import LinkSigner
@@ -18,8 +19,6 @@ from tusd_py.core.records import FileRecord, Status, new_file_id, settled
 from tusd_py.service import files as module
 from tusd_py.service.files import Files, LinkTimes
 from tusd_py.service.threads import Threads
-from tusd_py.store.directories import prepare_directories
-from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.records import RecordStore
 
 CONTENT = b"hello world"
@@ -30,12 +29,9 @@ class Room:
     """The files of a server, and its stores."""
 
     def __init__(self, directory: Path, times: LinkTimes) -> None:
-        prepare_directories(directory, directory / ".tusd-py", 0o775)
         self.directory = directory
         state = directory / ".tusd-py"
-        self.store = FilesystemStore(
-            directory, state, file_mode=0o664, directory_mode=0o775, durability="finish", min_free_space=0
-        )
+        self.store = store_in(directory)
         self.records = RecordStore(state, durable=False)
         self.threads = Threads("file", 2)
         self.files = Files(self.store, self.records, LinkSigner([KEY]), times, self.threads)
@@ -71,20 +67,6 @@ async def problem_of(action: Awaitable[object]) -> Problem:
     with pytest.raises(UploadError) as caught:
         await action
     return caught.value.problem
-
-
-async def until(look: Callable[[], bool]) -> None:
-    """Returns once `look` is true; the test's time limit is the limit."""
-    while not look():  # noqa: ASYNC110 -- the disk tells nobody
-        await asyncio.sleep(0.005)
-
-
-def in_loop(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(DEADLINE):
-            await test()
-
-    asyncio.run(limited())
 
 
 # --- records and bytes ---

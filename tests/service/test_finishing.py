@@ -5,7 +5,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import ParamSpec, TypeVar
 
 import pytest
 
-from tests.running import DEADLINE
+from tests.calling import in_loop, until
+from tests.store import store_in
 from tusd_py.core.records import FileRecord, Status, new_file_id, settled
 from tusd_py.core.threads import InThread
 from tusd_py.core.uploads import Upload
@@ -24,7 +25,6 @@ from tusd_py.service.settling import Settling, edge_headers
 from tusd_py.service.threads import Threads
 from tusd_py.state.files import FilesState
 from tusd_py.store.directories import prepare_directories
-from tusd_py.store.filesystem import FilesystemStore
 from tusd_py.store.quarantine import Quarantine
 from tusd_py.store.records import RecordStore
 
@@ -58,12 +58,9 @@ class Room:
     """The stores of a server, and threads for them."""
 
     def __init__(self, directory: Path) -> None:
-        prepare_directories(directory, directory / ".tusd-py", 0o775)
         self.directory = directory
         state = directory / ".tusd-py"
-        self.store = FilesystemStore(
-            directory, state, file_mode=0o664, directory_mode=0o775, durability="finish", min_free_space=0
-        )
+        self.store = store_in(directory)
         self.records = RecordStore(state, durable=False)
         self.threads = Threads("file", 4)
 
@@ -137,20 +134,6 @@ async def at_work(finishing: Finishing) -> AsyncIterator[None]:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-
-
-async def until(look: Callable[[], bool]) -> None:
-    """Returns once `look` is true; the test's time limit is the limit."""
-    while not look():  # noqa: ASYNC110 -- the disk tells nobody
-        await asyncio.sleep(0.005)
-
-
-def in_loop(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(DEADLINE):
-            await test()
-
-    asyncio.run(limited())
 
 
 # --- giving work ---

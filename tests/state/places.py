@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,14 +192,6 @@ class Place:
                 process.kill()
 
 
-def in_loop(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(2 * DEADLINE):
-            await test()
-
-    asyncio.run(limited())
-
-
 @asynccontextmanager
 async def obedient_holder(state: State, path: Path, slot: int | None = None) -> AsyncIterator[None]:
     """Somebody who has the upload `abc`, or a slot of it, until it is wanted."""
@@ -225,7 +217,7 @@ async def refusal(
     return caught.value
 
 
-def descriptors(path: Path) -> int:
+def descriptors_of(path: Path) -> int:
     """How many descriptors of this process are of this file."""
     count = 0
     for name in os.listdir("/proc/self/fd"):

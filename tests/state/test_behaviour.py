@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.calling import in_loop
 from tests.running import DEADLINE
-from tests.state.places import COUNTING, SOON, Place, descriptors, in_loop, obedient_holder, refusal
+from tests.state.places import COUNTING, SOON, Place, descriptors_of, obedient_holder, refusal
 from tusd_py.core import errors
 from tusd_py.service.threads import Threads
 from tusd_py.state import SETTLED, State
@@ -415,7 +416,7 @@ def test_a_cancelled_newcomer_leaves_no_descriptor_and_no_lock(place: Place) -> 
         async with place.state() as state:
             data = place.data
             await refusal(state, place.directory / "missing")
-            before = descriptors(place.data)
+            before = descriptors_of(place.data)
             for free in (False, True):
                 for turns in range(30):
                     async with AsyncExitStack() as stack:
@@ -429,7 +430,7 @@ def test_a_cancelled_newcomer_leaves_no_descriptor_and_no_lock(place: Place) -> 
                             await newcomer
                     async with state.hold("abc", str(data), timeout=DEADLINE):
                         pass
-            assert descriptors(place.data) == before
+            assert descriptors_of(place.data) == before
 
     async def hold_for_ever(state: State, path: Path) -> None:
         async with state.hold("abc", str(path), timeout=DEADLINE):
@@ -442,11 +443,11 @@ def test_a_newcomer_that_gave_up_leaves_no_descriptor(place: Place) -> None:
     async def test() -> None:
         async with place.state() as state, state.hold("abc", str(place.data), timeout=0):
             await refusal(state, place.data)
-            before = descriptors(place.data)
+            before = descriptors_of(place.data)
             for timeout in (0, 0.001, 0.02):
                 await refusal(state, place.data, timeout=timeout)
             await refusal(state, place.directory / "missing")
-            assert descriptors(place.data) == before
+            assert descriptors_of(place.data) == before
 
     in_loop(test)
 

@@ -1,21 +1,17 @@
 """What is particular to the state for one host: its sockets."""
 
 import asyncio
-import os
 import socket
 import time
 from pathlib import Path
 
+from tests.calling import descriptors, in_loop
 from tests.running import DEADLINE
-from tests.state.places import SOON, Place, in_loop, obedient_holder, refusal
+from tests.state.places import SOON, Place, obedient_holder, refusal
 
 
 def place_in(directory: Path) -> Place:
     return Place(directory, "", "unused", after_death=0)
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def test_a_closed_state_leaves_no_socket_and_no_descriptor(tmp_path: Path) -> None:

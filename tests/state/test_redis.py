@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.redis_server import RedisServer, free_port, running_redis
-from tests.running import DEADLINE
+from tests.calling import in_loop, until
+from tests.redis_server import RedisServer, running_redis
+from tests.running import DEADLINE, free_port
 from tests.server.certificates import files_in
-from tests.state.places import WORKING, Place, in_loop, obedient_holder, refusal
+from tests.state.places import WORKING, Place, obedient_holder, refusal
 from tusd_py.core import errors
 from tusd_py.state import FORGOTTEN
 from tusd_py.state.redis_connection import LEASE
@@ -36,13 +37,6 @@ def own() -> Iterator[RedisServer]:
 @pytest.fixture
 def place(own: RedisServer, tmp_path: Path) -> Place:
     return Place(tmp_path, own.url, PREFIX, after_death=DEADLINE)
-
-
-async def until(condition: object) -> None:
-    """Wait until this is true, while the state goes on."""
-    assert callable(condition)
-    while not condition():  # noqa: ASYNC110 -- it is in another process
-        await asyncio.sleep(0.01)
 
 
 # --- keys and leases ---

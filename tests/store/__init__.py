@@ -9,7 +9,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tusd_py.store.directories import prepare_directories
+from tusd_py.store.durability import Durability
+from tusd_py.store.filesystem import FilesystemStore
+
 MIB = 1024 * 1024
+
+
+def store_in(
+    directory: Path, *, durability: Durability = "finish", min_free_space: int = 0, file_mode: int = 0o664
+) -> FilesystemStore:
+    """The store of a directory, which is made ready where it is not."""
+    prepare_directories(directory, directory / ".tusd-py", 0o775)
+    return FilesystemStore(
+        directory,
+        directory / ".tusd-py",
+        file_mode=file_mode,
+        directory_mode=0o775,
+        durability=durability,
+        min_free_space=min_free_space,
+    )
 
 
 @contextmanager

@@ -16,15 +16,15 @@ from traceback import walk_tb
 
 import pytest
 
+from tests.calling import problem_of
 from tests.running import DEADLINE
-from tests.store import largest_file, opened
+from tests.store import largest_file, opened, store_in
 from tests.store.dying import outcomes_of_crashes as outcomes_of_dying
 from tests.tusd_directory import write_as_tusd
 from tusd_py.core import errors
-from tusd_py.core.errors import Problem, UploadError
+from tusd_py.core.errors import UploadError
 from tusd_py.core.ids import is_upload_id
 from tusd_py.core.uploads import CHUNKS, Upload
-from tusd_py.store.directories import prepare_directories
 from tusd_py.store.durability import Durability
 from tusd_py.store.filesystem import FilesystemStore
 
@@ -82,20 +82,6 @@ As in the server, it holds the locks of the uploads that it works on.
 """
 
 
-def store_in(
-    directory: Path, *, durability: Durability = "finish", min_free_space: int = 0, file_mode: int = 0o664
-) -> FilesystemStore:
-    prepare_directories(directory, directory / ".tusd-py", 0o775)
-    return FilesystemStore(
-        directory,
-        directory / ".tusd-py",
-        file_mode=file_mode,
-        directory_mode=0o775,
-        durability=durability,
-        min_free_space=min_free_space,
-    )
-
-
 def files_in(directory: Path) -> dict[str, bytes]:
     """Every file below the directory, those of the state directory included."""
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
@@ -113,12 +99,6 @@ def append(store: FilesystemStore, upload_id: str, data: bytes) -> Upload:
 def complete(store: FilesystemStore, upload_id: str, data: bytes) -> Upload:
     store.create(Upload(upload_id, len(data), is_partial=True))
     return append(store, upload_id, data)
-
-
-def problem_of(action: Callable[[], object]) -> Problem:
-    with pytest.raises(UploadError) as caught:
-        action()
-    return caught.value.problem
 
 
 # --- a directory of tusd ---

@@ -6,17 +6,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.calling import descriptors, problem_of
 from tests.running import DEADLINE
 from tests.store.dying import outcomes_of_crashes
 from tusd_py.core import errors
-from tusd_py.core.errors import Problem, UploadError
 from tusd_py.core.records import FileRecord, Status, new_file_id, settled
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.records import RecordStore
@@ -91,16 +91,6 @@ def files_in(directory: Path) -> list[str]:
     """Every file below the state directory."""
     state = directory / ".tusd-py"
     return sorted(str(path.relative_to(state)) for path in state.rglob("*") if path.is_file())
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
-def problem_of(action: Callable[[], object]) -> Problem:
-    with pytest.raises(UploadError) as caught:
-        action()
-    return caught.value.problem
 
 
 @contextmanager

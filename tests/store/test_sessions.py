@@ -2,18 +2,18 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.calling import problem_of
 from tests.store import largest_file, opened
 from tests.store.dying import outcomes_of_crashes
 from tusd_py.core import errors
 from tusd_py.core.chunks import Initiation
-from tusd_py.core.errors import Problem, UploadError
 from tusd_py.core.sessions import Session
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.sessions import SessionStore
@@ -66,12 +66,6 @@ def put(store: SessionStore, session: Session, number: int, content: bytes = CON
         assert digest == hashlib.sha256(chunk).digest()
         store.mark(session, marks, number, digest, data)
     return digest
-
-
-def problem_of(action: Callable[[], object]) -> Problem:
-    with pytest.raises(UploadError) as caught:
-        action()
-    return caught.value.problem
 
 
 # --- creating and finding ---

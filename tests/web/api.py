@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import random
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.chunked import fields_of, sha256, state_of
 from tests.running import Answer, Server, eventually, request_head, start_server
 
 CHUNK = 64 * 1024
@@ -23,10 +23,6 @@ SMALL_CHUNKS = ("-chunk-size", str(CHUNK))
 def some_bytes(size: int, seed: int = 1) -> bytes:
     """Bytes that do not repeat, and are the text that `announcement` says."""
     return random.Random(seed).randbytes(-(-size // 2)).hex()[:size].encode()  # noqa: S311 -- no secret
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def announcement(data: bytes, **fields: Any) -> dict[str, Any]:
@@ -53,7 +49,7 @@ class ApiClient:
         """The object that a request is answered with; it must be a success."""
         answer = self.call(method, path)
         assert answer.status == 200, answer
-        return content(answer)
+        return fields_of(answer)
 
     def announce(self, fields: object) -> Answer:
         body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
@@ -63,7 +59,7 @@ class ApiClient:
         """Begin an upload of these bytes and return its id."""
         answer = self.announce(announcement(data, **fields))
         assert answer.status == 201, answer
-        return str(content(answer)["uploadId"])
+        return str(fields_of(answer)["uploadId"])
 
     def put(self, upload_id: str, number: int | str, chunk: bytes, checksum: str | None = None) -> Answer:
         """Send these bytes as one chunk, with their own checksum unless another one is given."""
@@ -75,7 +71,7 @@ class ApiClient:
         for number in range(-(-len(data) // CHUNK)) if numbers is None else numbers:
             answer = self.put(upload_id, number, chunk_of(data, number))
             assert answer.status == 200, answer
-            assert content(answer) == {"status": "chunk_received", "chunkNum": number}, answer
+            assert fields_of(answer) == {"status": "chunk_received", "chunkNum": number}, answer
 
     def status(self, upload_id: str) -> dict[str, Any]:
         return self.ask("GET", f"/uploads/{upload_id}/status")
@@ -89,7 +85,7 @@ class ApiClient:
         self.send(upload_id, data)
         answer = self.complete(upload_id)
         assert answer.status == 200, answer
-        file_id = str(content(answer)["fileId"])
+        file_id = str(fields_of(answer)["fileId"])
         self.await_status(file_id)
         return upload_id, file_id
 
@@ -127,15 +123,9 @@ def chunk_of(data: bytes, number: int) -> bytes:
     return data[number * CHUNK : (number + 1) * CHUNK]
 
 
-def content(answer: Answer) -> dict[str, Any]:
-    document = json.loads(answer.body)
-    assert isinstance(document, dict)
-    return document
-
-
 def error_of(answer: Answer) -> tuple[int, str]:
     """Status and code of an error, which has a sentence as well."""
-    error = content(answer)
+    error = fields_of(answer)
     assert answer.headers["content-type"] == "application/json"
     assert isinstance(error["error"], str)
     assert error["error"]
@@ -156,10 +146,6 @@ def key_file(folder: Path, *keys: str) -> Path:
     path.touch(mode=0o600)
     path.write_text("\n".join(["# for these tests", "", *keys, ""]))
     return path
-
-
-def state_of(server: Server) -> Path:
-    return server.upload_dir / ".tusd-py"
 
 
 def on_disk(server: Server) -> list[str]:

@@ -9,19 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.chunked import fields_of, sha256
 from tests.running import ServerStarter, request_head
-from tests.web.api import (
-    CHUNK,
-    SMALL_CHUNKS,
-    ApiClient,
-    announcement,
-    chunk_of,
-    content,
-    error_of,
-    read_answer,
-    sha256,
-    some_bytes,
-)
+from tests.web.api import CHUNK, SMALL_CHUNKS, ApiClient, announcement, chunk_of, error_of, read_answer, some_bytes
 
 DATA = some_bytes(2 * CHUNK + 5)
 GOOD = announcement(DATA)
@@ -73,14 +63,14 @@ def test_a_field_that_is_missing_is_named(api: ApiClient, field: str) -> None:
     for fields in (GOOD | {field: None}, {name: value for name, value in GOOD.items() if name != field}):
         answer = api.announce(fields)
         assert error_of(answer) == (400, "ERR_INVALID_FIELD")
-        assert content(answer)["field"] == field
+        assert fields_of(answer)["field"] == field
 
 
 @pytest.mark.parametrize(("field", "value"), [(field, value) for field, bad in IMPOSSIBLE.items() for value in bad])
 def test_a_field_that_is_mistyped_or_has_no_possible_value_is_named(api: ApiClient, field: str, value: Any) -> None:
     answer = api.announce(GOOD | {field: value})
     assert error_of(answer) == (400, "ERR_INVALID_FIELD")
-    assert content(answer)["field"] == field
+    assert fields_of(answer)["field"] == field
 
 
 @pytest.mark.parametrize(
@@ -100,7 +90,7 @@ def test_what_is_no_json_object_is_refused(api: ApiClient, body: bytes) -> None:
 def test_a_file_over_the_limit_is_refused_with_the_limit(api: ApiClient, size: int) -> None:
     answer = api.announce(GOOD | {"fileSize": size})
     assert error_of(answer) == (413, "ERR_MAX_SIZE_EXCEEDED")
-    assert (content(answer)["allowed"], content(answer)["received"]) == (5 * 1024**3, size)
+    assert (fields_of(answer)["allowed"], fields_of(answer)["received"]) == (5 * 1024**3, size)
 
 
 @pytest.mark.parametrize("flags", [("-max-size", "100"), ("-max-size", "100", "-chunk-max-size", "0")])
@@ -117,9 +107,9 @@ def test_a_file_of_more_than_a_hundred_thousand_chunks_is_refused(start: ServerS
     for size in (100_000 * CHUNK + 1, 2**50, 2**63 - 1):
         answer = api.announce(GOOD | {"fileSize": size})
         assert error_of(answer) == (413, "ERR_MAX_SIZE_EXCEEDED")
-        assert content(answer)["allowed"] == 100_000 * CHUNK
+        assert fields_of(answer)["allowed"] == 100_000 * CHUNK
     assert everything_in(api) == before
-    upload_id = content(api.announce(GOOD | {"fileSize": 100_000 * CHUNK}))["uploadId"]
+    upload_id = fields_of(api.announce(GOOD | {"fileSize": 100_000 * CHUNK}))["uploadId"]
     assert len(api.status(upload_id)["missingChunks"]) == 100_000
 
 
@@ -239,7 +229,7 @@ def test_a_body_that_is_not_as_long_as_the_chunk_is_refused(
 ) -> None:
     answer = api.put(session, 0, some_bytes(size))
     assert error_of(answer) == expected
-    assert (content(answer)["expected"], content(answer)["received"]) == (CHUNK, size)
+    assert (fields_of(answer)["expected"], fields_of(answer)["received"]) == (CHUNK, size)
 
 
 def test_a_body_that_is_too_long_is_not_asked_for(api: ApiClient, session: str) -> None:
@@ -267,7 +257,7 @@ def test_a_body_without_a_length_is_refused(api: ApiClient, session: str) -> Non
 def test_bytes_that_have_another_checksum_do_not_count(api: ApiClient, session: str) -> None:
     answer = api.put(session, 0, chunk_of(DATA, 1), checksum=sha256(chunk_of(DATA, 0)))
     assert error_of(answer) == (422, "ERR_CHUNK_CHECKSUM_MISMATCH")
-    assert content(answer)["chunk"] == 0
+    assert fields_of(answer)["chunk"] == 0
 
 
 @pytest.mark.parametrize("chunk", [CHUNK, 16 * CHUNK])

@@ -13,20 +13,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.chunked import fields_of, sha256, state_of
 from tests.running import CHUNK as TUS_CHUNK
 from tests.running import TUS, Answer, Server, ServerStarter, eventually
-from tests.web.api import (
-    SMALL_CHUNKS,
-    ApiClient,
-    announcement,
-    content,
-    error_of,
-    key_file,
-    sha256,
-    some_bytes,
-    state_of,
-    traces_of,
-)
+from tests.web.api import SMALL_CHUNKS, ApiClient, announcement, error_of, key_file, some_bytes, traces_of
 from tusd_py.core.links import LinkSigner
 from tusd_py.store.keys import read_keys
 
@@ -139,10 +129,10 @@ def test_a_file_is_served_when_it_is_ready_and_never_before(start: ServerStarter
         for path in (f"/uploads/{upload_id}/download", f"/files/{file_id}/download"):
             answer = api.call("GET", path)
             assert error_of(answer) == (409, "ERR_FILE_NOT_READY")
-            assert content(answer)["status"] == "processing"
+            assert fields_of(answer)["status"] == "processing"
         for url in (link, f"/files/{upload_id}"):
             assert (get(api, url).status, get(api, url).code) == (409, "ERR_FILE_NOT_READY")
-        assert content(api.complete(upload_id))["status"] == "processing"
+        assert fields_of(api.complete(upload_id))["status"] == "processing"
         api.server.kill()
     api = ApiClient(start(*SMALL_CHUNKS, upload_dir=api.server.upload_dir))
     api.await_status(file_id)
@@ -166,7 +156,7 @@ def test_a_file_that_is_not_to_be_had_is_not_served(api: ApiClient, status: str,
 @pytest.mark.parametrize("query", ["wait=-1", "wait=x", "wait=1.5", "wait=", "wait=1&wait=1", "x=1", "wait=99999"])
 def test_a_wait_that_is_none_is_refused(api: ApiClient, hello: tuple[str, str], query: str) -> None:
     assert error_of(api.call("GET", f"/files/{hello[1]}?{query}")) == (400, "ERR_INVALID_QUERY")
-    assert content(api.call("GET", f"/files/{hello[1]}?wait=60"))["status"] == "ready"  # at once
+    assert fields_of(api.call("GET", f"/files/{hello[1]}?wait=60"))["status"] == "ready"  # at once
 
 
 def test_thumbnails_are_had_by_links_and_go_with_their_file(start: ServerStarter) -> None:
@@ -485,7 +475,7 @@ def test_the_answer_that_finishes_an_upload_says_where_its_file_is_described(sta
     ):
         match = re.fullmatch(r'<(/api/files/(f_[0-9a-f]{32}))>; rel="describedby"', answer.headers["link"])
         assert match is not None
-        record = content(server.request("GET", match[1]))
+        record = fields_of(server.request("GET", match[1]))
         assert record["id"] == match[2] == api.status(location.rpartition("/")[2])["fileId"]
         file_ids.add(match[2])
     assert len(file_ids) == 4

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.chunked import fields_of
 from tests.running import TUS, ServerStarter, eventually
-from tests.web.api import CHUNK, SMALL_CHUNKS, ApiClient, content, error_of, on_disk, some_bytes, traces_of
+from tests.web.api import CHUNK, SMALL_CHUNKS, ApiClient, error_of, on_disk, some_bytes, traces_of
 
 
 def hooks(folder: Path, **scripts: str) -> tuple[str, ...]:
@@ -125,6 +126,6 @@ def test_what_is_let_through_later_becomes_a_file(start: ServerStarter, tmp_path
     (tmp_path / "hooks" / "open").touch()
     answer = api.complete(upload_id)
     assert answer.status == 200
-    again = content(api.complete(upload_id))
-    assert content(answer) | {"status": again["status"]} == again
+    again = fields_of(api.complete(upload_id))
+    assert fields_of(answer) | {"status": again["status"]} == again
     assert api.server.offset(f"/files/{upload_id}") == len(data)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.chunked import fields_of
 from tests.running import CHUNK as TUS_CHUNK
 from tests.running import TUS, ServerStarter
-from tests.web.api import SMALL_CHUNKS, ApiClient, announcement, content, error_of, key_file, on_disk, served
+from tests.web.api import SMALL_CHUNKS, ApiClient, announcement, error_of, key_file, on_disk, served
 
 KEY, OTHER_KEY = "k" * 40, "0123456789abcdef" * 4
 
@@ -153,7 +154,7 @@ def test_who_knows_the_upload_may_always_have_a_link(start: ServerStarter) -> No
     api = ApiClient(start("-downloads", "signed"))
     upload_id, file_id = api.upload(b"hello")
     answer = api.call("GET", f"/uploads/{upload_id}/download")
-    assert api.server.request("GET", content(answer)["downloadUrl"]).body == b"hello"
+    assert api.server.request("GET", fields_of(answer)["downloadUrl"]).body == b"hello"
     assert error_of(api.call("GET", f"/files/{file_id}/download")) == (401, "ERR_UNAUTHORIZED")
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.chunked import fields_of
 from tests.running import DEADLINE, TUS, Server, ServerStarter
-from tests.web.api import SMALL_CHUNKS, ApiClient, announcement, content, error_of
+from tests.web.api import SMALL_CHUNKS, ApiClient, announcement, error_of
 
 ORIGIN = {"Origin": "https://page.example"}
 
@@ -39,7 +40,7 @@ def test_at_the_root_the_api_health_and_metrics_win_over_ids(start: ServerStarte
     assert server.request("GET", link).body == b"hello"
     assert server.request("GET", f"/{upload_id}").body == b"hello"
     assert server.offset(f"/{upload_id}") == 5
-    assert content(server.request("GET", "/health"))["status"] == "ok"
+    assert fields_of(server.request("GET", "/health"))["status"] == "ok"
     assert server.request("GET", "/metrics").body.startswith(b"# HELP")
     assert error_of(server.request("GET", "/api")) == (404, "ERR_NOT_FOUND")
     url = server.create(5)
@@ -83,7 +84,7 @@ def test_links_lead_to_where_the_proxy_is(start: ServerStarter) -> None:
     upload_id, file_id = api.upload(b"hello")
     forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "files.example"}
     for path in (f"/uploads/{upload_id}/download", f"/files/{file_id}/download"):
-        link = content(api.call("GET", path, headers=forwarded))["downloadUrl"]
+        link = fields_of(api.call("GET", path, headers=forwarded))["downloadUrl"]
         assert link.startswith(f"https://files.example/up/{file_id}?")
         assert api.server.request("GET", link).body == b"hello"
 

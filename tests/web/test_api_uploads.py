@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chunked import fields_of, sha256, state_of
 from tests.running import TUS, Server, ServerStarter, eventually, read_head, request_head
 from tests.web.api import (
     CHUNK,
@@ -20,13 +21,10 @@ from tests.web.api import (
     ApiClient,
     announcement,
     chunk_of,
-    content,
     error_of,
     on_disk,
     read_answer,
-    sha256,
     some_bytes,
-    state_of,
     traces_of,
 )
 
@@ -50,9 +48,9 @@ def has_bytes_at(path: Path, offset: int, expected: bytes) -> bool:
 def test_a_file_goes_from_announcement_to_download(api: ApiClient) -> None:
     data = some_bytes(3 * CHUNK - 1000)
     answer = api.announce(announcement(data, fileName="naïve €.txt", ownerId="ann"))
-    upload_id = content(answer)["uploadId"]
+    upload_id = fields_of(answer)["uploadId"]
     assert answer.status == 201
-    assert content(answer) == {"uploadId": upload_id, "totalChunks": 3, "chunkSize": CHUNK, "status": "uploading"}
+    assert fields_of(answer) == {"uploadId": upload_id, "totalChunks": 3, "chunkSize": CHUNK, "status": "uploading"}
     assert len(upload_id) == 32
     started = {"uploadId": upload_id, "status": "uploading", "ownerId": "ann", "totalChunks": 3}
     assert api.status(upload_id) == started | {"uploadedChunks": [], "missingChunks": [0, 1, 2]}
@@ -61,13 +59,13 @@ def test_a_file_goes_from_announcement_to_download(api: ApiClient) -> None:
     api.send(upload_id, data, [1])
 
     answer = api.complete(upload_id)
-    completed = content(answer)
+    completed = fields_of(answer)
     file_id = completed["fileId"]
     assert answer.status == 200
     described = {"fileName": "naïve €.txt", "fileSize": len(data), "checksum": sha256(data)}
     assert completed in [{"fileId": file_id, "status": status} | described for status in ("processing", "ready")]
     api.await_status(file_id)
-    assert content(api.complete(upload_id)) == completed | {"status": "ready"}
+    assert fields_of(api.complete(upload_id)) == completed | {"status": "ready"}
     everything = started | {"status": "ready", "uploadedChunks": [0, 1, 2], "missingChunks": [], "fileId": file_id}
     assert api.status(upload_id) == everything
 
@@ -88,10 +86,10 @@ def test_the_answers_are_json_that_nobody_keeps(api: ApiClient) -> None:
 
 def test_an_empty_file_has_no_chunks_and_can_be_completed(api: ApiClient) -> None:
     answer = api.announce(announcement(b""))
-    assert content(answer)["totalChunks"] == 0
-    upload_id = content(answer)["uploadId"]
+    assert fields_of(answer)["totalChunks"] == 0
+    upload_id = fields_of(answer)["uploadId"]
     assert error_of(api.put(upload_id, 0, b"")) == (400, "ERR_INVALID_CHUNK_NUMBER")
-    assert content(api.complete(upload_id))["fileSize"] == 0
+    assert fields_of(api.complete(upload_id))["fileSize"] == 0
     assert (api.server.upload_dir / upload_id).read_bytes() == b""
 
 
@@ -119,9 +117,9 @@ def test_chunks_may_go_to_any_server_of_the_directory(api: ApiClient, neighbour:
     upload_id = api.initiate(data)
     api.send(upload_id, data, [0, 2, 4])
     neighbour.send(upload_id, data, [5, 3, 1])
-    file_id = content(neighbour.complete(upload_id))["fileId"]
+    file_id = fields_of(neighbour.complete(upload_id))["fileId"]
     api.await_status(file_id)
-    assert content(api.complete(upload_id))["fileId"] == file_id
+    assert fields_of(api.complete(upload_id))["fileId"] == file_id
 
 
 @pytest.mark.parametrize("durability", ["none", "each"])
@@ -164,7 +162,7 @@ def test_other_bytes_for_a_chunk_that_is_here_are_refused(api: ApiClient) -> Non
     api.send(upload_id, data, [1])
     answer = api.put(upload_id, 1, other)
     assert error_of(answer) == (409, "ERR_CHUNK_EXISTS")
-    assert content(answer)["chunk"] == 1
+    assert fields_of(answer)["chunk"] == 1
     api.send(upload_id, data, [0])
     assert api.complete(upload_id).status == 200
     assert (api.server.upload_dir / upload_id).read_bytes() == data
@@ -302,7 +300,7 @@ def test_complete_says_which_chunks_are_missing(api: ApiClient) -> None:
     api.send(upload_id, data, [1, 3])
     answer = api.complete(upload_id)
     assert error_of(answer) == (409, "ERR_CHUNKS_MISSING")
-    assert content(answer)["missingChunks"] == [0, 2]
+    assert fields_of(answer)["missingChunks"] == [0, 2]
     assert api.status(upload_id)["status"] == "uploading"
     api.send(upload_id, data, [0, 2])
     assert api.complete(upload_id).status == 200
@@ -334,7 +332,7 @@ def test_chunks_that_were_damaged_on_disk_are_asked_for_again(api: ApiClient) ->
     api.send(upload_id, data, [0])
     answer = api.complete(upload_id)
     assert error_of(answer) == (409, "ERR_CHUNKS_MISSING")
-    assert content(answer)["missingChunks"] == [1, 3]
+    assert fields_of(answer)["missingChunks"] == [1, 3]
     assert api.status(upload_id)["missingChunks"] == [1, 3]
     api.send(upload_id, data, [1, 3])
     assert api.complete(upload_id).status == 200
@@ -350,8 +348,8 @@ def test_many_who_complete_at_once_hear_the_same(api: ApiClient, neighbour: ApiC
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda number: (api, other)[number % 2].complete(upload_id), range(8)))
     assert {answer.status for answer in answers} == {200}
-    assert len({content(answer)["fileId"] for answer in answers}) == 1
-    file_id = content(answers[0])["fileId"]
+    assert len({fields_of(answer)["fileId"] for answer in answers}) == 1
+    file_id = fields_of(answers[0])["fileId"]
     api.await_status(file_id)
     assert len(traces_of(api.server, upload_id, file_id)) == 5
 
@@ -365,7 +363,7 @@ def test_who_goes_during_complete_finds_the_result_by_status(start: ServerStarte
     with api.server.connection() as connection:
         connection.sendall(request_head("POST", f"/api/uploads/{upload_id}/complete"))
     eventually(lambda: api.status(upload_id)["status"] == "ready")
-    assert content(api.complete(upload_id))["checksum"] == sha256(data)
+    assert fields_of(api.complete(upload_id))["checksum"] == sha256(data)
 
 
 def test_a_complete_upload_takes_no_chunks(api: ApiClient) -> None:

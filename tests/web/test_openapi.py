@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.chunked import fields_of
 from tests.running import Server, ServerStarter
-from tests.web.api import SMALL_CHUNKS, ApiClient, announcement, content, key_file
+from tests.web.api import SMALL_CHUNKS, ApiClient, announcement, key_file
 from tusd_py.core import errors
 from tusd_py.core.errors import Problem
 from tusd_py.web.api import Api, ApiOptions
@@ -58,7 +59,7 @@ KEY = "k" * 40
 def document_of(server: Server) -> dict[str, Any]:
     answer = server.request("GET", "/api/openapi.json")
     assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
-    return content(answer)
+    return fields_of(answer)
 
 
 def operations(document: dict[str, Any]) -> dict[tuple[str, str], Any]:
@@ -151,7 +152,7 @@ def test_the_document_tells_the_limits_of_its_server(start: ServerStarter) -> No
 def test_the_document_knows_where_it_is_and_what_is_switched_off(start: ServerStarter) -> None:
     server = start("-api-path", "/v1/", "-behind-proxy", "-disable-download")
     forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "files.example"}
-    document = content(server.request("GET", "/v1/openapi.json", forwarded))
+    document = fields_of(server.request("GET", "/v1/openapi.json", forwarded))
     assert document["servers"] == [{"url": "https://files.example/v1"}]
     assert not [path for _, path in operations(document) if path.endswith("/download")]
     assert "linkToUpload" not in json.dumps(document)
