@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
 from collections.abc import Collection
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from tusd_py.core.threads import InThread
 from tusd_py.core.types import EMPTY, HEAD_SIZE, judge, refined
 from tusd_py.pipeline import TryLater
 from tusd_py.pipeline.child import Child, ChildFailed, Limits
+from tusd_py.pipeline.opening import opened
 
 LOOKED_AT = 1024 * 1024
 """Bytes at the beginning of a file that libmagic sees."""
@@ -63,13 +62,7 @@ class Detector:
         Raises FileNotFoundError, `ChildFailed` for a file that the detector does not survive, and `TryLater` for
         trouble that need not be the file's fault.
         """
-        with ExitStack() as opened:
-            try:
-                descriptor, head = await self._in_thread(_open, path, opened)
-            except FileNotFoundError:
-                raise
-            except OSError as error:
-                raise TryLater(f"the file cannot be read: {error.strerror}") from error
+        async with opened(path, self._in_thread, HEAD_SIZE) as (descriptor, head):
             if not head:
                 return EMPTY
             async with self._turn:
@@ -116,9 +109,3 @@ class Detect:
         record = replace(record, detected_type=detected)
         reason = judge(record.content_type, detected, self._allowed_types)
         return record if reason is None else settled(record, Status.QUARANTINED, f"type: {reason}")
-
-
-def _open(path: str, opened: ExitStack) -> tuple[int, bytes]:
-    descriptor = os.open(path, os.O_RDONLY)
-    opened.callback(os.close, descriptor)
-    return descriptor, os.pread(descriptor, HEAD_SIZE, 0)

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tusd_py.core.records import FileRecord, Status, Thumbnail, settled
 from tusd_py.core.threads import InThread
 from tusd_py.pipeline import TryLater
 from tusd_py.pipeline.child import RETRY_DELAY, Child, ChildFailed, Limits
+from tusd_py.pipeline.opening import opened
 
 log = logging.getLogger("tusd_py")
 
@@ -85,18 +85,14 @@ class Thumbnails:
 
     async def run(self, record: FileRecord) -> FileRecord:
         """See `Step`. The thumbnails are on the disk before the record that names them is returned."""
-        with ExitStack() as opened:
-            try:
-                descriptor, is_image = await self._in_thread(_open, record.path, opened)
-            except FileNotFoundError:
-                return settled(record, Status.GONE)
-            except OSError as error:
-                raise TryLater(f"the file cannot be read: {error.strerror}") from error
-            try:
-                made = await self._make(descriptor) if is_image else []
-            except ChildFailed as error:
-                log.warning(LogEvent("ThumbnailsFailed", file=record.id, error=str(error)))
-                made = []
+        try:
+            async with opened(record.path, self._in_thread, _HEAD_SIZE) as (descriptor, head):
+                made = await self._make(descriptor) if _IMAGE.match(head) else []
+        except FileNotFoundError:
+            return settled(record, Status.GONE)
+        except ChildFailed as error:
+            log.warning(LogEvent("ThumbnailsFailed", file=record.id, error=str(error)))
+            made = []
         try:
             await self._in_thread(self._publish, record.id, made)
         except OSError as error:
@@ -162,12 +158,6 @@ class Thumbnails:
             if self._durable:
                 os.fsync(descriptor)
         unfinished.rename(path)
-
-
-def _open(path: str, opened: ExitStack) -> tuple[int, bool]:
-    descriptor = os.open(path, os.O_RDONLY)
-    opened.callback(os.close, descriptor)
-    return descriptor, _IMAGE.match(os.pread(descriptor, _HEAD_SIZE, 0)) is not None
 
 
 def _sync(directory: Path) -> None:
