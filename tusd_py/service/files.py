@@ -6,10 +6,11 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from tusd_py.core import errors
 from tusd_py.core.errors import Problem, UploadError
@@ -127,6 +128,15 @@ class Files:
         wanted = self._times.default if lifetime is None else lifetime
         expires = int(time.time() + min(wanted, self._times.longest))
         return Link(f"{subject}?{self._signer.query(subject, expires)}", expires)
+
+    def links(self, file_id: str, sizes: Iterable[str], place: str, lifetime: float | None) -> dict[str, Any]:
+        """The links to a file and to its thumbnails of these sizes, as clients and webhooks are given them.
+
+        `place` is what stands before the path of each.
+        """
+        link = self.link(file_id, lifetime)
+        thumbnails = {size: place + self.link(f"{file_id}/thumbnail/{size}", lifetime).path for size in sizes}
+        return {"downloadUrl": place + link.path, "expires": link.expires, "thumbnailUrls": thumbnails}
 
     def verify(self, subject: str, query: str) -> None:
         """Raises 403 unless the query is one that `link` made for this subject, and its time is not over."""

@@ -78,7 +78,4 @@ class Telling:
             return call
         file: dict[str, Any] = dict(call.file)
         sizes = [each["size"] for each in file["thumbnails"]]
-        links = {size: self._place + self._files.link(f"{file['id']}/thumbnail/{size}", None).path for size in sizes}
-        link = self._files.link(file["id"], None)
-        file |= {"downloadUrl": self._place + link.path, "expires": link.expires, "thumbnailUrls": links}
-        return replace(call, file=file)
+        return replace(call, file=file | self._files.links(file["id"], sizes, self._place, None))

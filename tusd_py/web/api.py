@@ -231,15 +231,11 @@ class Api:
         return min(self._options.max_size or LARGEST, self._chunks.most_bytes)
 
     def _link(self, request: ApiRequest, record: FileRecord) -> Response:
-        seconds = parse_lifetime(request.query)
+        sizes = [each.size for each in record.thumbnails]
         place = request.origin + self._options.base_path
-        link = self._files.link(record.id, seconds)
-        answer: dict[str, Any] = {"downloadUrl": place + link.path, "expires": link.expires}
-        if record.thumbnails:
-            subjects = {each.size: f"{record.id}/thumbnail/{each.size}" for each in record.thumbnails}
-            answer["thumbnailUrls"] = {
-                size: place + self._files.link(subject, seconds).path for size, subject in subjects.items()
-            }
+        answer = self._files.links(record.id, sizes, place, parse_lifetime(request.query))
+        if not sizes:
+            del answer["thumbnailUrls"]
         return JSONResponse(answer)
 
 
