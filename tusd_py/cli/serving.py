@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tusd_py.cli import configuration
 from tusd_py.cli.combinations import has_tls, refusals, warnings
 from tusd_py.cli.logs import configure_logging
 from tusd_py.cli.operator import Operator
+from tusd_py.finished_files import MoreKeywords
 from tusd_py.pipeline.scan import UnsafeScanner
 from tusd_py.server.listening import CannotListen, address_of, listen_on_path, listen_on_port, take_inherited_socket
 from tusd_py.server.serving import Timeouts, raise_descriptor_limit, serve
@@ -31,32 +33,8 @@ from tusd_py.store.keys import UnusableKeys
 
 HEALTH_PATH = "/health"
 
-_APP_FLAGS = (
-    *("upload_dir", "base_path", "state_dir", "max_size", "expire_after", "durability", "compat"),
-    *("disable_download", "disable_termination", "disable_concatenation", "min_free_space", "max_unfinished"),
-    *("dir_perms", "file_perms", "behind_proxy", "relative_location"),
-    *("disable_cors", "cors_allow_origin", "cors_allow_credentials"),
-    *("cors_allow_methods", "cors_allow_headers", "cors_max_age", "cors_expose_headers"),
-    *("network_timeout", "acquire_lock_timeout", "show_greeting"),
-    *("api_path", "api_key_file", "chunk_size", "chunk_max_size", "chunk_expire_after", "downloads"),
-    *("redis_url", "redis_prefix"),
-    *("signing_key_file", "signed_url_ttl", "signed_url_max_ttl", "accel_redirect", "pipeline_concurrency"),
-)
-"""The flags that are keywords of `create_app`."""
-
-_PIPELINE_FLAGS = (
-    *("detect", "clamd", "scan_max_size", "scan_trust_limits", "scan_unscannable", "infected"),
-    *("post_finish_after_scan", "thumbnails", "webhook_url", "webhook_secret_file"),
-    *("webhook_public_only", "public_url"),
-)
-
-_HOOK_FLAGS = (
-    *("hooks_enabled_events", "progress_hooks_interval", "hooks_dir", "hooks_timeout", "hooks_python"),
-    *("hooks_http", "hooks_http_forward_headers", "hooks_http_retry", "hooks_http_backoff", "hooks_http_timeout"),
-    *("hooks_http_size_limit", "hooks_http_skip_verify", "hooks_http_secret_file", "hooks_forget_headers"),
-    *("hooks_grpc", "hooks_grpc_retry", "hooks_grpc_backoff", "hooks_grpc_secure", "hooks_grpc_forward_headers"),
-    *("hooks_grpc_server_tls_certificate", "hooks_grpc_client_tls_certificate", "hooks_grpc_client_tls_key"),
-)
+_KEYWORDS = signature(create_app).parameters.keys() | MoreKeywords.__optional_keys__
+"""What the application takes: a flag of the same name is meant for it."""
 
 
 class Fatal(Exception):
@@ -201,21 +179,20 @@ def _listening(flags: Mapping[str, Any]) -> Iterator[tuple[socket.socket, str]]:
 
 
 def _build(flags: Mapping[str, Any], board: Board | None = None) -> Starlette:
-    keywords = {name: flags[name] for name in (*_APP_FLAGS, *_PIPELINE_FLAGS, *_HOOK_FLAGS)}
+    types, proxies = flags["allowed_types"], flags["trusted_proxies"].split(",")
+    keywords = {name: value for name, value in flags.items() if name in _KEYWORDS} | {
+        "allowed_types": None if types is None else types.split(","),
+        "trusted_proxies": [network.strip() for network in proxies if network.strip()],
+        "metrics_path": flags["metrics_path"] if flags["expose_metrics"] else None,
+        "health_path": HEALTH_PATH,
+        "board": board,
+    }
     if board is not None:  # each worker has its part
         keywords["pipeline_concurrency"] = -(-flags["pipeline_concurrency"] // number_of_workers(flags))
-    types = flags["allowed_types"]
     if flags["hooks_python"]:
         sys.path.insert(0, os.getcwd())  # where a module is looked for by `python -m`, and not by a command
     try:
-        return create_app(
-            **keywords,
-            allowed_types=None if types is None else types.split(","),
-            trusted_proxies=[network.strip() for network in flags["trusted_proxies"].split(",") if network.strip()],
-            metrics_path=flags["metrics_path"] if flags["expose_metrics"] else None,
-            health_path=HEALTH_PATH,
-            board=board,
-        )
+        return create_app(**keywords)
     except (UnusableDirectory, UnusableKeys) as error:
         raise Fatal(str(error)) from error
     except ValueError as error:
