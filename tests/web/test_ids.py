@@ -30,9 +30,11 @@ HOSTILE = [
     *("{id}.stop", ".tusd-py", ".tusd-py/run", ".tusd-py/planted", ".tusd-py%2fplanted", "%2etusd-py/planted"),
     *("x/../.tusd-py/planted", ".tusd-py/unverified/{id}", ".tusd-py/../{id}", "%00", "{id}%00", "{id}%00.info"),
     *("a%00b", "{id}%0d%0aX:y", "{id}%0a", "{id}%20", "{id}%7f", "{id}%c2%85", "%ff%fe", "{id}%ff", "{id}%e2%80%ae"),
+    *("folder/../{id}", "folder/%2e%2e/{id}", "folder/../../outside", "folder%2f..%2f..%2foutside", "folder/./../{id}"),
+    *("planted.stop", "planted.lock", "folder/.planted/../../{id}"),
     *("x" * 256, "x" * 300, "x" * 5000, "%41" * 5000, "x/" * 600 + "x", "{id}%3f"),
 ]
-"""`{id}` stands for an upload that is there, and `.tusd-py/planted` would be another one."""
+"""`{id}` stands for an upload that is there; `folder` is a directory; what is planted or outside would be uploads."""
 
 
 def hostile_paths(upload_id: str) -> list[str]:
@@ -43,7 +45,9 @@ def with_an_upload(server: Server) -> str:
     """The id of a partial upload of five bytes, two of which are there."""
     url = server.create(5, Upload_Concat="partial")
     server.patch(url, 0, b"he")
-    write_as_tusd(server.upload_dir, ".tusd-py/planted", b"", Size=0, IsPartial=True)
+    (server.upload_dir / "folder").mkdir()
+    for place in (".tusd-py/planted", "planted.stop", "planted.lock", "../outside"):
+        write_as_tusd(server.upload_dir, place, b"", Size=0, IsPartial=True)
     return url.rpartition("/")[2]
 
 
