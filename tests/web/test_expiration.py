@@ -73,12 +73,15 @@ def test_finished_and_busy_uploads_do_not_expire(start: ServerStarter) -> None:
         eventually(has_size(server.path_of(busy), 1))
         age(server, busy, 100)
         age(server, canary, 100)
-        start("-expire-after", "1s", upload_dir=server.upload_dir)
+        sweeping = start("-expire-after", "1s", upload_dir=server.upload_dir)
         eventually(lambda: not server.path_of(canary).exists())
         connection.sendall(b"x" * 9)
         assert connection.recv(100).startswith(b"HTTP/1.1 204 ")
-    assert server.request("GET", finished).body == b"hello"
-    assert server.offset(busy) == 10
+    age(server, finished, 100)
+    age(server, busy, 100)
+    for each in (server, sweeping):
+        assert each.request("GET", finished).body == b"hello"
+        assert (each.offset(finished), each.offset(busy)) == (5, 10)
 
 
 def test_nothing_expires_unless_it_is_asked_for(server: Server) -> None:
