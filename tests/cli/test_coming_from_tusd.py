@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.cli import tusd_flags
+from tests.cli.tested_rows import TESTED_BY
 from tests.edge import README
 from tusd_py.cli.table import FLAGS
+
+TESTS = Path(__file__).parents[1]
 
 VERDICTS = ("same", "better", "not offered")
 
@@ -66,3 +70,10 @@ def test_what_is_not_offered_is_what_the_server_refuses() -> None:
     refused = {f"-{flag.name}" for flag in FLAGS.values() if flag.instead}
     assert not_offered == refused | {"-enable-h2c"}
     assert refused == {f"-{name}" for name in tusd_flags.NOT_OFFERED}
+
+
+def test_what_is_the_same_is_tested() -> None:
+    assert {name for name, verdict, _ in rows() if verdict == "same"} == TESTED_BY.keys()
+    for name, test in TESTED_BY.items():
+        file, _, function = test.partition("::")
+        assert f"\ndef {function}(" in (TESTS / file).read_text(), name

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.running import DEADLINE, Server, ServerStarter, eventually
+from tests.running import DEADLINE, Server, ServerStarter, eventually, reserved_port
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -19,8 +20,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
 
 
-def test_help_goes_to_standard_error_and_is_no_failure() -> None:
-    result = run("-help")
+@pytest.mark.parametrize("flag", ["-h", "-help", "--help"])
+def test_help_goes_to_standard_error_and_is_no_failure(flag: str) -> None:
+    result = run(flag)
     assert result.returncode == 0
     assert result.stdout == ""
     assert result.stderr.startswith("Usage of ")
@@ -127,10 +129,36 @@ def test_start_up_lines_name_hooks_and_a_socket_but_no_password(start: ServerSta
     assert configuration_of(server) == lines
 
 
-def test_quiet_logs_do_not_show_configuration(start: ServerStarter) -> None:
-    server = start("-show-startup-logs=false", "-log-format", "json", wait=False)
-    server.terminate()
-    assert "Supported tus extensions" not in server.output()
+def test_a_server_that_is_told_to_says_nothing_at_its_start(start: ServerStarter) -> None:
+    with reserved_port() as port:
+        server = start("-show-startup-logs=false", port=port, wait=False)
+        server.url = f"http://127.0.0.1:{port}/files/"
+        eventually(lambda: accepts_connections(port))
+        assert server.create(5)
+    lines = server.output().splitlines()
+    assert lines
+    assert [line for line in lines if " event=" not in line] == []
+
+
+def accepts_connections(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_metrics_are_where_they_are_wanted_and_nowhere_else(start: ServerStarter) -> None:
+    server = start("-metrics-path", "/stats/prometheus")
+    assert "Using /stats/prometheus as the metrics path." in server.output()
+    assert b"tusd_uploads_created" in server.request("GET", "/stats/prometheus").body
+    greeting = server.request("GET", "/metrics").body
+    assert greeting.startswith(b"Welcome to ")
+    assert b"\n- /stats/prometheus - " in greeting
+
+
+def test_a_log_in_no_known_format_is_text_as_with_tusd(start: ServerStarter) -> None:
+    server = start("-log-format", "xml")
+    server.create(5)
+    assert "-log-format is json or text: text is written" in server.output()
+    assert re.search(r"^\d{4}/\d\d/\d\d \S+ level=INFO event=UploadCreated ", server.output(), re.MULTILINE)
 
 
 def test_pages_beside_the_uploads(start: ServerStarter) -> None:

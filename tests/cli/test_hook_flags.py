@@ -158,6 +158,20 @@ def test_progress_is_told_as_often_as_the_flag_says(start: ServerStarter) -> Non
     assert [body["Type"] for body in hooks.bodies[told:]] == ["post-finish"]
 
 
+@pytest.mark.parametrize("interval", ["0", "-5s"])
+def test_without_an_interval_progress_is_told_after_a_second(start: ServerStarter, interval: str) -> None:
+    with receiver() as hooks:
+        events = ("-hooks-enabled-events", "post-receive")
+        server = start("-hooks-http", hooks.url, *events, "-progress-hooks-interval", interval)
+        url = server.create(200)
+        head = request_head("PATCH", urlsplit(url).path, CHUNK | {"Upload-Offset": "0", "Content-Length": "200"})
+        with server.connection() as connection:
+            began = time.monotonic()
+            connection.sendall(head + b"x" * 100)
+            eventually(lambda: hooks.received)
+    assert hooks.received[0].at - began > 0.9
+
+
 # --- gRPC ---
 
 
@@ -178,10 +192,12 @@ def test_a_grpc_receiver_is_asked_and_told(start: ServerStarter) -> None:
         assert server.request("POST", headers=TUS | {"Upload-Length": "6"}).code == "ERR_UPLOAD_REJECTED"
         url = server.create(5)
         server.patch(url, 0, b"hello")
-        eventually(lambda: "post-finish" in [request.type for request in seen])
-    assert [request.type for request in seen] == ["pre-create", "pre-create", "post-create", "post-finish"]
-    assert seen[-1].event.upload.id == url.rpartition("/")[2]
-    assert seen[-1].event.httpRequest.method == "PATCH"
+        server.request("DELETE", url, TUS)
+        eventually(lambda: "post-terminate" in [request.type for request in seen])
+    told = ["pre-create", "pre-create", "post-create", "post-finish", "post-terminate"]
+    assert [request.type for request in seen] == told  # what is enabled by default
+    assert {request.event.upload.id for request in seen[2:]} == {url.rpartition("/")[2]}
+    assert [request.event.httpRequest.method for request in seen[2:]] == ["POST", "PATCH", "DELETE"]
 
 
 @pytest.mark.parametrize(

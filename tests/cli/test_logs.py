@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.cli.test_metrics import values
 from tests.hooks.receivers import Reply, receiver
 from tests.running import TUS, Server, ServerStarter, eventually, has_size, read_all
 from tests.web.test_core import patch_head
+from tests.web.test_golden_exchanges import hook
 
 LINE = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{6} level=(\w+) event=(\w+) (.*)$", re.MULTILINE)
 ATTRIBUTE = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)(?: |$)')
@@ -79,7 +81,18 @@ def test_an_error_is_logged_with_what_the_client_was_told(server: Server) -> Non
 def test_the_end_of_an_upload_is_logged(server: Server) -> None:
     url = server.create(5)
     server.request("DELETE", url, TUS)
-    assert the(server, "UploadTerminated").attributes["id"] == url.rpartition("/")[2]
+    line = the(server, "UploadTerminated")
+    assert (line.level, line.attributes["id"]) == ("INFO", url.rpartition("/")[2])
+
+
+def test_a_hook_that_fails_is_an_error_of_the_server(start: ServerStarter, tmp_path: Path) -> None:
+    server = start(*hook(tmp_path, "pre-create", "cat >/dev/null; printf boom; exit 3"))
+    answer = server.request("POST", headers=TUS | {"Upload-Length": "5"})
+    assert (answer.status, answer.code) == (500, "ERR_INTERNAL_SERVER_ERROR")
+    line = the(server, "InternalServerError")
+    assert line.level == "ERROR"
+    assert line.attributes["message"] == "unexpected return code 3 from hook endpoint: boom"
+    assert answer.body.decode() == f"ERR_INTERNAL_SERVER_ERROR: {line.attributes['message']}\n"
 
 
 def test_a_body_that_breaks_off_is_an_error_that_is_named(server: Server) -> None:
@@ -100,7 +113,8 @@ def test_a_request_that_another_one_replaces_is_logged(server: Server) -> None:
         eventually(has_size(server.path_of(url), 5))
         assert server.offset(url) == 5
         assert b"ERR_UPLOAD_INTERRUPTED" in read_all(connection)
-    assert the(server, "UploadInterrupted").attributes["method"] == "PATCH"
+    line = the(server, "UploadInterrupted")
+    assert (line.level, line.attributes["method"]) == ("INFO", "PATCH")
     assert the(server, "BodyReadError").attributes["error"].startswith("ERR_UPLOAD_INTERRUPTED: ")
 
 
@@ -144,7 +158,8 @@ def test_what_an_error_is_about_never_hides_its_status(server: Server) -> None:
 
 def test_json_logs_have_the_event_under_msg(start: ServerStarter) -> None:
     server = start("-log-format", "json")
-    server.request("POST", headers=TUS | {"Upload-Length": "5", "X-Request-ID": 'a"b' + "c" * 50})
+    answer = server.request("POST", headers=TUS | {"Upload-Length": "5", "X-Request-ID": 'a"b' + "c" * 50})
+    assert "x-request-id" not in answer.headers
     server.terminate()
     lines = [json.loads(line) for line in server.output().splitlines()]
     assert all(list(line)[:3] == ["time", "level", "msg"] for line in lines)

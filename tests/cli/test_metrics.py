@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
-from tests.running import TUS, Server, ServerStarter
+from tests.hooks.receivers import Reply, receiver
+from tests.running import CHUNK, TUS, Server, ServerStarter, eventually, read_all
+from tests.web.test_core import patch_head
 
 TYPES = {
     "tusd_requests_total": "counter",
@@ -76,3 +79,44 @@ def test_uploads_are_counted_and_so_are_errors_but_not_a_wrong_method(start: Ser
         assert values(server, f"tusd_{name}") == {"": value}
     assert values(server, "tusd_uploads_terminated") == {"": 1}
     assert values(server, "tusd_connections_open") == {"": 1}
+
+
+def test_bytes_are_counted_however_they_come_and_what_go_would_refuse_is_no_error(start: ServerStarter) -> None:
+    server = start()
+    url = server.request("POST", headers=CHUNK | {"Upload-Length": "5"}, body=b"hel").headers["location"]
+    server.patch(url, 3, b"lo")
+    assert values(server, "tusd_bytes_received") == {"": 5}
+    assert server.request("GET", url, {"Range": "bytes=9-"}).status == 416
+    with server.connection(), server.connection():
+        assert values(server, "tusd_connections_open") == {"": 3}
+    eventually(lambda: values(server, "tusd_connections_open") == {"": 1})
+    assert values(server, "tusd_errors_total") == {}
+
+
+def test_what_hooks_decide_is_counted_as_it_ends(start: ServerStarter) -> None:
+    """A rejection with the status of the hook, a stop as a termination; what pre-finish prevents is not finished."""
+    rejection = Reply(body=b'{"RejectUpload":true,"HTTPResponse":{"StatusCode":402}}')
+    stop = Reply(body=b'{"StopUpload":true}')
+    with receiver(rejection, Reply(), stop, Reply(), Reply(404)) as hooks:
+        events = ("-hooks-enabled-events", "pre-create,post-receive,pre-finish")
+        server = start("-hooks-http", hooks.url, *events, "-progress-hooks-interval", "50ms")
+        assert server.request("POST", headers=TUS | {"Upload-Length": "5"}).status == 402
+        url = server.create(100)
+        with server.connection() as connection:
+            connection.sendall(patch_head(url, 0, 100) + b"hello")
+            assert b"ERR_UPLOAD_STOPPED" in read_all(connection)
+        assert server.request("POST", headers=TUS | {"Upload-Length": "0"}).status == 500
+    assert values(server, "tusd_errors_total") == {
+        'code="ERR_UPLOAD_REJECTED",status="402"': 1,
+        'code="ERR_UPLOAD_STOPPED",status="400"': 1,
+        'code="ERR_INTERNAL_SERVER_ERROR",status="500"': 1,
+    }
+    assert values(server, "tusd_uploads_terminated") == {"": 1}
+    assert values(server, "tusd_uploads_created") == {"": 2}
+    assert values(server, "tusd_uploads_finished") == {"": 0}
+
+
+def test_the_process_is_described_with_the_names_of_all_prometheus_libraries(fresh: Server) -> None:
+    names = ("cpu_seconds_total", "open_fds", "max_fds", "virtual_memory_bytes", "resident_memory_bytes")
+    assert [name for name in names if values(fresh, f"process_{name}")[""] <= 0] == []
+    assert time.time() - 3600 < values(fresh, "process_start_time_seconds")[""] <= time.time()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -38,22 +40,44 @@ def test_a_stop_with_nothing_to_do_waits_for_nobody(start: ServerStarter) -> Non
         assert server.terminate() == 0
 
 
-def slow_download(server: Server) -> socket.socket:
-    """A download that nobody takes from the socket: a request that does not end by itself."""
+def slow_download(server: Server, room: int = 4096) -> socket.socket:
+    """A download that nobody takes from the socket: a request that does not end by itself.
+
+    `room` is what the socket takes, in bytes, and for good: who wants to have the rest later gives it more.
+    """
     url = server.create(50_000_000)
     server.patch(url, 0, bytes(50_000_000))
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
     connection.sendall(f"GET {url} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
     eventually(lambda: "event=ResponseOutgoing method=GET" in server.output())
     return connection
 
 
-def test_requests_that_do_not_end_are_cut_off_after_the_time_out(start: ServerStarter) -> None:
-    server = start("-shutdown-timeout", "300ms")
+def test_a_stop_lets_downloads_end_and_takes_no_new_connections(start: ServerStarter) -> None:
+    server = start("-shutdown-timeout", "2m")
+    with slow_download(server, 1_000_000) as connection:
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: is_refused(server.port))
+        assert read_all(connection).endswith(bytes(50_000_000))
+        assert server.process.wait(DEADLINE) == 0
+    assert "Shutdown completed. Goodbye!" in server.output()
+
+
+def is_refused(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+@pytest.mark.parametrize("timeout", ["300ms", "0"])
+def test_requests_that_do_not_end_are_cut_off_after_the_time_out(start: ServerStarter, timeout: str) -> None:
+    """Nothing means that nobody is waited for, not tusd's default of ten seconds."""
+    server = start("-shutdown-timeout", timeout)
     with slow_download(server):
+        began = time.monotonic()
         assert server.terminate() == 0
     assert "Shutdown timeout exceeded. Exiting immediately!" in server.output()
+    assert time.monotonic() - began < 9
 
 
 def test_a_second_signal_ends_the_server_at_once(start: ServerStarter) -> None:

@@ -22,7 +22,7 @@ from tests.clients import MIB
 from tests.running import DEADLINE, TUS, Server, ServerStarter, eventually, has_size, read_all, trusting_anybody
 from tests.server.certificates import Files, files_in
 from tests.web.test_core import patch_head
-from tusd_py.server.tls import MODES, Certificates
+from tusd_py.server.tls import Certificates
 
 
 @pytest.fixture
@@ -192,10 +192,30 @@ def test_the_server_decides_which_suite_is_best(files: Files) -> None:
     assert handshake(client, server)[1] == AES_128.format("RSA")
 
 
-@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "tls12"])
-def test_every_mode_serves(start: ServerStarter, files: Files, mode: str) -> None:
-    server = start(*files.flags, "-tls-mode", mode)
+@pytest.mark.parametrize(
+    ("flag", "versions"),
+    [
+        ((), ("TLSv1.3", "TLSv1.2")),
+        (("-tls-mode", "tls13"), ("TLSv1.3", "")),
+        (("-tls-mode", "tls12-strong"), ("TLSv1.2", "TLSv1.2")),
+    ],
+)
+def test_every_mode_serves_its_versions(
+    start: ServerStarter, files: Files, flag: tuple[str, ...], versions: tuple[str, str]
+) -> None:
+    """A client that can do all, and one that knows nothing newer than 1.2."""
+    server = start(*files.flags, *flag)
     assert server.patch(server.create(5), 0, b"hello").status == 204
+    for newest, version in zip((ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2), versions, strict=True):
+        client = trusting_anybody()
+        client.maximum_version = newest
+        with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as plain:
+            if version:
+                with client.wrap_socket(plain) as connection:
+                    assert connection.version() == version
+            else:
+                with pytest.raises(ssl.SSLError):
+                    client.wrap_socket(plain)
 
 
 def test_http_2_is_not_agreed_on(secure: Server) -> None:

@@ -42,13 +42,13 @@ def test_without_an_origin_there_are_no_cors_headers(server: Server) -> None:
 
 
 def test_an_origin_that_is_not_allowed_is_refused(start: ServerStarter) -> None:
-    server = start("-cors-allow-origin", r"https://.*\.example")
+    server = start("-cors-allow-origin", r"page\.ex")  # searched for, not matched against the whole
     assert server.request("OPTIONS", headers=ORIGIN).status == 200
     foreign = {"Origin": "https://page.test"}
     for method in ("OPTIONS", "POST", "HEAD", "GET"):
         answer = server.request(method, headers=TUS | foreign | {"Upload-Length": "1"})
         assert answer.status == 403
-        assert "access-control-allow-origin" not in answer.headers
+        assert not [name for name in answer.headers if name.startswith("access-control") or name == "vary"]
     assert server.request("POST", headers=TUS | foreign).code == "ERR_ORIGIN_NOT_ALLOWED"
 
 

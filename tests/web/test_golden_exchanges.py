@@ -35,6 +35,7 @@ class Row:
 
     Values of headers are regular expressions; `body` None is not looked at. `instead` says how the answer of this
     server differs, by fields of this row (of `headers`, those that differ; None for one that is not there), and `why`.
+    Afterwards the upload has the bytes `stored`, and so many files are `made`, if that is said.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Row:
     instead: Mapping[str, object] = field(default_factory=dict)
     why: str = ""
     stored: bytes | None = None
+    made: int | None = None
 
 
 # --- the uploads that requests are for ---
@@ -150,6 +152,9 @@ ROWS = [
     Row(
         *("a new upload with too many bytes", nothing, "POST", CHUNK | {"Upload-Length": "2"}, b"hello"),
         *(413, TEXT | {"content-length": "49"}, TOO_LARGE),
+        made=2,
+        instead={"made": 0},
+        why="an upload whose address nobody knows is of no use",
     ),
     Row(
         *("what metadata looks like", described, "HEAD", TUS, None),
@@ -230,12 +235,16 @@ def spec(start_shared: ServerStarter) -> Server:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_the_answer_is_tusds_but_for_what_is_decided(spec: Server, row: Row) -> None:
-    url = row.prepare(spec)
+@pytest.mark.parametrize("compat", ["spec", "lenient"])
+def test_the_answer_is_tusds_but_for_what_is_decided(request: pytest.FixtureRequest, compat: str, row: Row) -> None:
+    """Where tusd may be followed further (`-compat tusd`), none of these differs."""
+    server: Server = request.getfixturevalue(compat)
+    url = row.prepare(server)
+    before = server.files().keys()
     if "Transfer-Encoding" in row.headers_sent:
-        answer = chunked(spec, url, int(row.headers_sent["Upload-Offset"]), [row.sent or b""])
+        answer = chunked(server, url, int(row.headers_sent["Upload-Offset"]), [row.sent or b""])
     else:
-        answer = spec.request(row.method, url, row.headers_sent, row.sent)
+        answer = server.request(row.method, url, row.headers_sent, row.sent)
     assert bool(row.instead) <= bool(row.why)
     changes = row.instead.get("headers", {})
     assert isinstance(changes, Mapping)
@@ -247,7 +256,9 @@ def test_the_answer_is_tusds_but_for_what_is_decided(spec: Server, row: Row) -> 
         assert re.fullmatch(value, answer.headers[name]), name
     assert answer.body == row.instead.get("body", row.body)
     if row.stored is not None:
-        assert spec.path_of(url).read_bytes() == row.instead.get("stored", row.stored)
+        assert server.path_of(url).read_bytes() == row.instead.get("stored", row.stored)
+    if row.made is not None:
+        assert len(server.files().keys() - before) == row.instead.get("made", row.made)
 
 
 # --- with flags of their own ---

@@ -312,6 +312,14 @@ def test_finish_events_come_for_whole_files_not_for_parts(start: ServerStarter, 
     assert receiver.types() == ["post-finish"]
 
 
+def test_with_compat_tusd_finish_events_come_for_parts_too(start: ServerStarter, receiver: Receiver) -> None:
+    server = hooked(start, receiver, "-compat", "tusd", events="pre-finish,post-finish")
+    part = server.create(2, Upload_Concat="partial")
+    assert server.patch(part, 0, b"ab").status == 204
+    assert receiver.call("post-finish")["Event"]["Upload"]["IsPartial"] is True
+    assert receiver.types() == ["pre-finish", "post-finish"]
+
+
 def test_what_has_happened_is_told_after_a_restart(start: ServerStarter, receiver: Receiver) -> None:
     server = hooked(start, receiver, events="post-finish")
     receiver.answer = lambda _call: 503

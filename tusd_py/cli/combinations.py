@@ -56,6 +56,11 @@ _DOUBTFUL: tuple[tuple[Callable[[Flags], object], str], ...] = (
         lambda flags: bool(flags["tls_certificate"]) != bool(flags["tls_key"]),
         "plain HTTP is served: TLS needs both -tls-certificate and -tls-key",
     ),
+    (
+        lambda flags: flags["tls_mode"] != FLAGS["tls-mode"].default and not has_tls(flags),
+        "-tls-mode has no effect without -tls-certificate and -tls-key",
+    ),
+    (lambda flags: flags["log_format"] not in ("text", "json"), "-log-format is json or text: text is written"),
 )
 
 

@@ -17,9 +17,9 @@ class Upload:
     `parts` are the ids that a final upload is made of, in order.
 
     What the store adds: `offset` counts the bytes that are known to be right, from the start; `path` is the data file;
-    `changed_at` is the time of the newest change and `created_at` that of the creation (Unix seconds; None for uploads
-    made by tusd). `file_id` names the file that it is or will be, where a record is kept of that; `protocol` is the way
-    it came.
+    `changed_at` is the time of the newest change, `written_at` that of the newest bytes, and `created_at` that of the
+    creation (Unix seconds; the last is None for uploads made by tusd). `file_id` names the file that it is or will be,
+    where a record is kept of that; `protocol` is the way it came.
     """
 
     id: str
@@ -33,6 +33,7 @@ class Upload:
     offset: int = 0
     path: str = ""
     changed_at: float = 0.0
+    written_at: float = 0.0
     created_at: float | None = None
     file_id: str | None = None
     protocol: str = TUS

@@ -65,7 +65,8 @@ def serve(
         proxy_headers=False,
         ssl_context_factory=(lambda _config, _default: certificates.context) if certificates else None,
         timeout_keep_alive=max(1, int(timeouts.network)),
-        timeout_graceful_shutdown=timeouts.shutdown,  # type: ignore[arg-type] # a float is as good
+        # Of no time at all nothing is made, not even the look whether there is something to wait for.
+        timeout_graceful_shutdown=max(0.001, timeouts.shutdown),  # type: ignore[arg-type] # a float is as good
     )
     server = _Server(config, certificates, announce, drain, say, supervision)
     watch_connections(lambda: len(server.server_state.connections))

@@ -93,7 +93,8 @@ class FilesystemStore:
             offset = min(offset, upload.size)
         if mark is not None:
             offset = min(offset, mark)
-        return replace(upload, offset=offset, changed_at=max(status.st_mtime, upload.changed_at))
+        written_at = status.st_mtime
+        return replace(upload, offset=offset, changed_at=max(written_at, upload.changed_at), written_at=written_at)
 
     def _stat(self, upload: Upload, descriptor: int | None) -> tuple[os.stat_result, int | None]:
         """The data file and the mark on it, from one moment: not a size with bytes of which the mark is gone by now."""

@@ -87,7 +87,7 @@ class Downloads:
             return await self._send_file(request, await self._files.load_ready(upload.file_id or ""))
         kind, disposition = content_type(upload.metadata), content_disposition(upload.metadata)
         path = upload.path if upload.is_complete else None
-        content = _Content(upload.offset, upload.changed_at, kind, disposition, path)
+        content = _Content(upload.offset, upload.written_at, kind, disposition, path)
         return await self._send(request, content, lambda: self._uploads.open_for_reading(upload))
 
     async def get_file(self, request: TusRequest) -> Response:

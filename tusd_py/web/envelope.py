@@ -96,6 +96,9 @@ class TusEndpoint:
             if exchange is not None:
                 change_response(response, exchange.changes)
         except UploadError as error:
+            if error.problem.code == errors.INTERNAL_SERVER_ERROR.code:  # of a hook, say
+                about: dict[str, Evidence] = {"message": error.problem.message, **error.evidence}
+                log.error(LogEvent("InternalServerError", id=request.upload_id, **about))  # noqa: TRY400 -- no surprise
             response = self._render(error, request)
         except Exception as error:
             log.exception(  # one line with tusd's attribute, and then where it comes from
