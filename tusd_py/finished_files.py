@@ -99,26 +99,10 @@ def compose_finished_files(
         finish_when_ready=pipeline.scan is not None and keywords.get("post_finish_after_scan", True),
         forget_headers=forgotten_headers(keywords),
     )
-    delivery = Delivery(
-        state_directory / "hooks",
-        backends,
-        delivery_threads,
-        forget_headers=forgotten_headers(keywords),
-        durable=durable,
-        count=metrics.count_delivery,
-    )
-    webhook = configured_webhook(
-        keywords.get("webhook_url", ""),
-        keywords.get("webhook_secret_file", ""),
-        public_only=keywords.get("webhook_public_only", False),
-    )
-    webhooks = Delivery(
-        state_directory / "hooks" / "webhook",
-        webhook,
-        delivery_threads,
-        durable=durable,
-        count=metrics.count_delivery,
-    )
+    webhook = configured_webhook(keywords)
+    delivering = partial(Delivery, in_thread=delivery_threads, durable=durable, count=metrics.count_delivery)
+    delivery = delivering(state_directory / "hooks", backends, forget_headers=hook_options.forget_headers)
+    webhooks = delivering(state_directory / "hooks" / "webhook", webhook)
     records = RecordStore(state_directory, durable=durable)
     metrics.watch_files(records.backlog)
     metrics.watch_deliveries("hooks", delivery.count_queued)

@@ -80,6 +80,8 @@ class Body(Protocol):
 
 
 class Lender(Protocol):
+    """What our own server offers for the body of a request, as the extension `LENDING`."""
+
     def arrived(self) -> bytes | None:
         """All of the body, if it has come before anybody asked; it is not received again."""
 

@@ -14,7 +14,7 @@ DEFAULT_NAMES = ",".join(DEFAULT_EVENTS)
 
 
 class HookKeywords(TypedDict, total=False):
-    """The flags about hooks, as keywords; times in seconds, lists with commas as tusd has them.
+    """The flags about hooks and webhooks, as keywords; times in seconds, lists with commas as tusd has them.
 
     `hooks_python` is `module:object` or the object itself.
     """
@@ -41,6 +41,9 @@ class HookKeywords(TypedDict, total=False):
     hooks_grpc_client_tls_key: str
     hooks_grpc_forward_headers: str
     hooks_forget_headers: str
+    webhook_url: str
+    webhook_secret_file: str
+    webhook_public_only: bool
 
 
 def enabled_events(hooks: HookKeywords) -> frozenset[Event]:
@@ -64,7 +67,6 @@ def configured_backends(hooks: HookKeywords) -> list[Backend]:
     if endpoint := hooks.get("hooks_http"):
         from tusd_py.hooks.http import HttpBackend  # noqa: PLC0415 -- its library takes long to load
 
-        secret_file = hooks.get("hooks_http_secret_file")
         backends.append(
             HttpBackend(
                 endpoint,
@@ -74,7 +76,7 @@ def configured_backends(hooks: HookKeywords) -> list[Backend]:
                 timeout=hooks.get("hooks_http_timeout", 15.0),
                 size_limit=hooks.get("hooks_http_size_limit", 5120),
                 skip_verify=hooks.get("hooks_http_skip_verify", False),
-                secret=_secret(secret_file) if secret_file else None,
+                secret=_secret(hooks.get("hooks_http_secret_file")),
             )
         )
     if target := hooks.get("hooks_grpc"):
@@ -84,13 +86,14 @@ def configured_backends(hooks: HookKeywords) -> list[Backend]:
     return backends
 
 
-def configured_webhook(url: str, secret_file: str, *, public_only: bool) -> list[Backend]:
+def configured_webhook(hooks: HookKeywords) -> list[Backend]:
     """The webhook, if there is to be one. Raises ValueError."""
-    if not url:
+    if not (url := hooks.get("webhook_url")):
         return []
     from tusd_py.hooks.webhook import WebhookBackend  # noqa: PLC0415 -- its library takes long to load
 
-    return [WebhookBackend(url, secret=_secret(secret_file) if secret_file else None, public_only=public_only)]
+    secret = _secret(hooks.get("webhook_secret_file"))
+    return [WebhookBackend(url, secret=secret, public_only=hooks.get("webhook_public_only", False))]
 
 
 def _grpc_backend(target: str, hooks: HookKeywords) -> Backend:
@@ -115,8 +118,9 @@ def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
 
-def _secret(path: str) -> bytes:
+def _secret(path: str | None) -> bytes | None:
+    """What is in the file, if one is named."""
     try:
-        return Path(path).read_bytes().strip()
+        return Path(path).read_bytes().strip() if path else None
     except OSError as error:
         raise ValueError(f"the secret file '{path}' cannot be read: {error.strerror}") from error

@@ -34,9 +34,6 @@ class PipelineKeywords(TypedDict, total=False):
     infected: Literal["keep", "delete"]
     post_finish_after_scan: bool
     thumbnails: str
-    webhook_url: str
-    webhook_secret_file: str
-    webhook_public_only: bool
     public_url: str
 
 

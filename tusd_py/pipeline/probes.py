@@ -39,6 +39,8 @@ class Probe:
 
 
 class Part(NamedTuple):
+    """A member of an archive."""
+
     name: str
     data: bytes
 

@@ -11,6 +11,8 @@ LARGEST_SCANNED = 2_147_483_645
 
 
 class Finding(Enum):
+    """How a scan has ended."""
+
     CLEAN = auto()
     INFECTED = auto()
     UNSCANNABLE = auto()

@@ -47,6 +47,8 @@ class Writing:
 
 
 class Appender:
+    """The beginning of an append and its end; in between the body is received."""
+
     def __init__(self, store: FilesystemStore, limits: Limits) -> None:
         self._store = store
         self._limits = limits

@@ -20,6 +20,8 @@ GRACE = 0.25
 
 
 class Finding:
+    """Looks uploads up, and holds them for `limits.lock_timeout` seconds of waiting at most."""
+
     def __init__(self, store: FilesystemStore, state: State, limits: Limits, finishing: Finishing, near: Near) -> None:
         self._store = store
         self._state = state

@@ -23,6 +23,8 @@ log = logging.getLogger("tusd_py")
 
 
 class Removing:
+    """Removes uploads, each under its hold."""
+
     def __init__(
         self,
         store: FilesystemStore,

@@ -19,6 +19,8 @@ _LONGEST = 32
 
 
 class UnverifiedMarks:
+    """The marks in `directory`, by upload; with `durable` they outlive the loss of power."""
+
     def __init__(self, directory: Path, *, durable: bool) -> None:
         self._directory = directory
         self._place = os.path.join(directory, "")
