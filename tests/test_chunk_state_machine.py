@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, precondition, rule, run_state_machine_as_test
@@ -202,7 +203,7 @@ def error_of(answer: Answer) -> str | None:
     return str(fields["code"])
 
 
-def test_uploads_in_chunks_are_what_the_model_says(start: ServerStarter) -> None:
+def test_uploads_in_chunks_are_what_the_model_says(start: ServerStarter, request: pytest.FixtureRequest) -> None:
     class Here(Uploading):
         server = start("-chunk-size", "65536")
 
@@ -214,7 +215,7 @@ def test_uploads_in_chunks_are_what_the_model_says(start: ServerStarter) -> None
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=15,
+            max_examples=300 if request.config.getoption("--long") else 15,
             stateful_step_count=30,
             deadline=None,
             database=None,

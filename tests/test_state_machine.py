@@ -6,7 +6,6 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,7 +153,9 @@ class Uploading(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("flags", [(), ("-durability", "each")], ids=["default", "durable"])
-def test_uploads_are_what_the_model_says(start: ServerStarter, tmp_path: Path, flags: tuple[str, ...]) -> None:
+def test_uploads_are_what_the_model_says(
+    start: ServerStarter, request: pytest.FixtureRequest, flags: tuple[str, ...]
+) -> None:
     class Here(Uploading):
         server = start(*flags)
 
@@ -166,7 +167,7 @@ def test_uploads_are_what_the_model_says(start: ServerStarter, tmp_path: Path, f
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=8,
+            max_examples=300 if request.config.getoption("--long") else 8,
             stateful_step_count=20,
             deadline=None,
             database=None,
