@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,15 @@ def test_bytes_that_found_space_are_kept_and_the_rest_comes_when_there_is_more(
         assert server.request("GET", url).body == BODY[:offset]
     assert server.patch(url, offset, BODY[offset:]).status == 204
     assert server.path_of(url).read_bytes() == BODY
+
+
+def test_a_client_that_goes_on_sending_can_read_that_the_disk_is_full(start: ServerStarter, disk: Path) -> None:
+    server = start(upload_dir=disk)
+    url = server.create(50_000_000)
+    answer = server.patch(url, 0, os.urandom(1_000_000) * 50)
+    assert is_full(answer)
+    assert answer.headers["connection"] == "close"
+    assert 0 < server.offset(url) < 5_000_000
 
 
 @pytest.mark.parametrize("left", [0, 1_000_000], ids=["no byte", "half of it"])

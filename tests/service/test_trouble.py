@@ -9,6 +9,7 @@ import subprocess
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from hashlib import sha1
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -92,7 +93,7 @@ def test_a_request_that_finds_no_descriptor_is_told_to_come_back(start: ServerSt
             assert read_head(connection).startswith(b"HTTP/1.1 200 ")
         for _ in range(80):
             connections.enter_context(server.connection())
-        eventually(lambda: len(list(Path(f"/proc/{server.pid}/fd").iterdir())) == 64)
+        eventually(lambda: descriptors(server) == 64)
         for method, request in requests.items():
             known[method].sendall(request)
             answer = read_head(known[method])
@@ -102,6 +103,30 @@ def test_a_request_that_finds_no_descriptor_is_told_to_come_back(start: ServerSt
         assert server.files() == before
     eventually(lambda: _is_created(server))
     assert server.patch(url, 0, bytes(size)).status == 204
+
+
+def test_a_large_body_needs_no_pipe(start: ServerStarter) -> None:
+    """There is a descriptor for its file and one for the connection, and none beyond."""
+    server = with_few_descriptors(start)
+    url = server.create(400_000)
+    with ExitStack() as connections:
+        known = connections.enter_context(server.connection())
+        known.sendall(request_head("HEAD", urlsplit(url).path, TUS))
+        assert read_head(known).startswith(b"HTTP/1.1 200 ")
+        while (count := descriptors(server)) < 62:
+            connections.enter_context(server.connection())
+            eventually(partial(has_more_descriptors, server, count))
+        known.sendall(patch_head(url, 0, 400_000) + bytes(400_000))
+        assert read_head(known).startswith(b"HTTP/1.1 204 ")
+
+
+def has_more_descriptors(server: Server, count: int) -> bool:
+    return descriptors(server) > count
+
+
+def descriptors(server: Server) -> int:
+    """How many the server has."""
+    return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
 
 
 def _is_created(server: Server) -> bool:
