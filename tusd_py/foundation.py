@@ -16,7 +16,7 @@ from tusd_py.state.configured import configured_state
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.durability import Durability
 from tusd_py.store.filesystem import FilesystemStore
-from tusd_py.store.mounts import is_local
+from tusd_py.store.mounts import is_in_memory, is_local
 from tusd_py.store.sessions import SessionStore
 
 FILE_THREADS = 8
@@ -69,8 +69,8 @@ def lay_foundation(
     durable = durability != "none"
     prepare_directories(directory, state_directory, dir_perms, durable=durable)
     metrics = Metrics(board)
-    near_directories = [place for place in (directory, state_directory) if is_local(place)]
-    file_threads = Threads("file", FILE_THREADS, near_directories)
+    near = [[place for place in (directory, state_directory) if has(place)] for has in (is_local, is_in_memory)]
+    file_threads = Threads("file", FILE_THREADS, *near)
     state = configured_state(
         redis_url, redis_prefix, state_directory / "run", file_threads.near, metrics.count_state_event
     )
@@ -91,7 +91,7 @@ def lay_foundation(
         unfinished=Unfinished(max_unfinished, board),
         draining=Draining(),
         file_threads=file_threads,
-        body_threads=Threads("body", BODY_THREADS, near_directories),
+        body_threads=Threads("body", BODY_THREADS, *near),
         copy_threads=Threads("copy", COPY_THREADS),
         durable=durable,
         file_mode=file_perms,

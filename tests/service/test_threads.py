@@ -14,8 +14,8 @@ from tusd_py.service.threads import Threads
 
 
 @contextmanager
-def threads_near(directory: Path) -> Iterator[Threads]:
-    threads = Threads("test", 1, [directory])
+def threads_near(directory: Path, *, in_memory: bool = False) -> Iterator[Threads]:
+    threads = Threads("test", 1, [directory], [directory] if in_memory else [])
     try:
         yield threads
     finally:
@@ -66,6 +66,54 @@ def test_what_near_work_raises_reaches_its_caller(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+# --- callers that go ---
+
+
+def test_a_caller_that_is_cancelled_goes_when_the_thread_has_ended() -> None:
+    async def scenario() -> None:
+        working, may_end, ended = threading.Event(), threading.Event(), []
+
+        def work() -> None:
+            working.set()
+            may_end.wait(DEADLINE)
+            ended.append("work")
+
+        threads = Threads("test", 1)
+        task = asyncio.create_task(threads(work))
+        await asyncio.to_thread(working.wait, DEADLINE)
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        assert not task.done()
+        may_end.set()
+        await asyncio.wait([task])
+        threads.close()
+        assert task.cancelled()
+        assert ended == ["work"]
+
+    asyncio.run(scenario())
+
+
+def test_work_whose_turn_has_not_come_when_the_pool_is_closed_is_cancelled() -> None:
+    async def scenario() -> None:
+        working, may_end = threading.Event(), threading.Event()
+
+        def work() -> None:
+            working.set()
+            may_end.wait(DEADLINE)
+
+        threads = Threads("test", 1)
+        first, second = (asyncio.create_task(threads(each)) for each in (work, time.time))
+        await asyncio.to_thread(working.wait, DEADLINE)
+        threads.close()
+        await asyncio.wait([second])
+        assert second.cancelled()
+        may_end.set()
+        await first
+
+    asyncio.run(scenario())
+
+
 # --- operations that flush on their way ---
 
 
@@ -96,6 +144,17 @@ def test_only_the_flush_of_a_near_operation_is_in_a_thread(tmp_path: Path) -> No
             assert await threads.follow(str(tmp_path / "abc"), copied(log)) == "done"
         assert [name for name, _ in log] == ["first", "flush", "cleared", "second"]
         assert [thread == threading.get_ident() for _, thread in log] == [True, False, True, True]
+
+    asyncio.run(scenario())
+
+
+def test_a_flush_of_a_file_in_memory_is_done_at_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log: list[tuple[str, int]] = []
+        with threads_near(tmp_path, in_memory=True) as threads:
+            assert await threads.follow(str(tmp_path / "abc"), copied(log)) == "done"
+        assert [name for name, _ in log] == ["first", "flush", "cleared", "second"]
+        assert {thread for _, thread in log} == {threading.get_ident()}
 
     asyncio.run(scenario())
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tusd_py.store.mounts import is_local
+from tusd_py.store.mounts import is_in_memory, is_local
 
 
 def mounts(tmp_path: Path, *lines: tuple[Path | str, str]) -> Path:
@@ -42,8 +42,15 @@ def test_a_link_is_followed_to_where_the_files_are(tmp_path: Path) -> None:
     assert not is_local(tmp_path / "data", mounts(tmp_path, (tmp_path / "share", "nfs")))
 
 
+def test_a_directory_is_in_memory_only_with_all_that_is_in_it(tmp_path: Path) -> None:
+    assert is_in_memory(tmp_path, mounts(tmp_path, (tmp_path, "tmpfs")))
+    assert not is_in_memory(tmp_path, mounts(tmp_path))
+    assert not is_in_memory(tmp_path, mounts(tmp_path, (tmp_path, "tmpfs"), (tmp_path / "data", "ext4")))
+
+
 @pytest.mark.parametrize("text", ["", "not a list of mounts\n"])
 def test_a_system_that_does_not_say_what_is_mounted_has_nothing_local(tmp_path: Path, text: str) -> None:
     (tmp_path / "mountinfo").write_text(text)
     assert not is_local(tmp_path, tmp_path / "mountinfo")
     assert not is_local(tmp_path, tmp_path / "absent")
+    assert not is_in_memory(tmp_path, tmp_path / "mountinfo")

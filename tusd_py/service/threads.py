@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, ParamSpec, TypeVar, cast
 
 from tusd_py.core.threads import Flush, Steps, done
@@ -25,24 +25,30 @@ the time that passes; then nothing is near for a while. Who shares a busy proces
 class Threads:
     """A bounded pool; see `InThread` for what a call guarantees, and `core.threads` for what may be `near`.
 
-    `near_directories` are those in which it may: on file systems of this machine.
+    `near_directories` are those in which it may: on file systems of this machine. In `memory_directories`, which are
+    near as well, a flush does nothing, and is near work like any other.
     """
 
-    def __init__(self, name: str, count: int, near_directories: Sequence[str | os.PathLike[str]] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        count: int,
+        near_directories: Sequence[str | os.PathLike[str]] = (),
+        memory_directories: Sequence[str | os.PathLike[str]] = (),
+    ) -> None:
         self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
-        self._near_prefixes = tuple(os.path.join(directory, "") for directory in near_directories)
+        self._near_prefixes = _prefixes(near_directories)
+        self._memory_prefixes = _prefixes(memory_directories)
         self._blocked = 0.0
         self._blocked_at = 0.0
         self._away_until = 0.0
 
     async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await _settle(future)
-            raise
+        outcome: _Outcome[T] = _Outcome(loop=loop)
+        work = self._executor.submit(function, *args, **kwargs)
+        work.add_done_callback(lambda work: loop.call_soon_threadsafe(outcome.take_from, work))
+        return await outcome
 
     async def near(self, path: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function at once, or in a thread while the disk has shown itself to be slow; see `Near`."""
@@ -62,6 +68,8 @@ class Threads:
         """
         if not self._is_near(path):
             return await self(done, steps)
+        if path.startswith(self._memory_prefixes):
+            return await self.near(path, done, steps)
         try:
             step = await self.near(path, _next, steps)
             while step.flush is not None:
@@ -89,6 +97,10 @@ class Threads:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
+def _prefixes(directories: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    return tuple(os.path.join(directory, "") for directory in directories)
+
+
 class _Step(NamedTuple):
     flush: Flush | None
     result: object
@@ -102,12 +114,16 @@ def _next(steps: Steps[T], error: Exception | None = None) -> _Step:
         return _Step(None, end.value)
 
 
-async def _settle(future: asyncio.Future[T]) -> None:
-    """Wait for a thread whose things its caller is about to take away, however often the caller is cancelled."""
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError:
-            continue
-    if not future.cancelled():
-        future.exception()
+class _Outcome(asyncio.Future[T]):
+    """What a thread is working on. It cannot be cancelled: whoever waits for it is only when it is there."""
+
+    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 -- of asyncio's shape
+        return False
+
+    def take_from(self, work: Future[T]) -> None:
+        if work.cancelled():  # the pool was closed before its turn came
+            super().cancel()
+        elif (error := work.exception()) is not None:
+            self.set_exception(error)
+        else:
+            self.set_result(work.result())
