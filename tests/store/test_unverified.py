@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from tusd_py.core.headers import LARGEST
 from tusd_py.store.unverified import UnverifiedMarks
 
 
@@ -38,6 +39,6 @@ def test_an_offset_of_zero_is_a_mark(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"\x00\x00", b"-5", b"junk"])
-def test_a_mark_that_was_never_written_whole_counts_for_nothing(tmp_path: Path, text: bytes) -> None:
+def test_a_mark_that_was_never_written_whole_sets_no_limit(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "abc").write_bytes(text)
-    assert UnverifiedMarks(tmp_path, durable=False).offset("abc") is None
+    assert UnverifiedMarks(tmp_path, durable=False).offset("abc") == LARGEST

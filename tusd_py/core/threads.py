@@ -15,7 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-Flush = Callable[[], None]
+Flush = Callable[[], object]
 """The part of an operation that waits for the disk."""
 
 Steps = Generator[Flush, None, T]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tusd_py.core import errors, rules
 from tusd_py.core.errors import UploadError
@@ -53,24 +54,21 @@ class Appender:
         self._store = store
         self._limits = limits
 
-    def begins_near(self, upload_id: str, append: Append) -> bool:
-        """Whether nothing has to be flushed, or cut off, before the body is read."""
-        return not (append.is_verified or append.declared_size is not None or self._store.is_marked(upload_id))
-
-    def begin(self, upload_id: str, descriptor: int, append: Append, body_length: int | None) -> Writing:
+    def begin(self, upload_id: str, descriptor: int, append: Append, body_length: int | None) -> Steps[Writing]:
         """Check the request against the upload, now that nobody else changes it, and get ready to write.
 
         No byte of the body has been asked for yet. Raises what is wrong with the request.
         """
-        before = self._store.begin(upload_id, descriptor)
+        before = yield from self._store.beginning(upload_id, descriptor)
         rules.check_expiry(before, self._limits.expire_after, time.time())
         plan = rules.plan_append(before, append, body_length, self._limits.max_size)
         if self._limits.min_free_space:
             self._store.check_space(body_length or 0)
         upload = before
         if plan.size is not None and plan.size != before.size:
-            upload = self._store.declare_size(before, plan.size)
-        receiver = self._store.receiver(
+            yield partial(self._store.declare_size, before, plan.size)
+            upload = replace(before, size=plan.size)
+        receiver = yield from self._store.receiving(
             upload,
             descriptor,
             plan.limit,

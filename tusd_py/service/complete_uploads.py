@@ -53,10 +53,11 @@ class CompleteUploads:
         """A new upload with the id of its file."""
         return replace(upload, file_id=new_file_id()) if self._is_to_be_file(upload) else upload
 
+    def needs_name(self, upload: Upload) -> bool:
+        return upload.file_id is None and self._is_to_be_file(upload)
+
     async def name(self, upload: Upload) -> Upload:
         """The same for an upload that another server has begun."""
-        if not self._is_to_be_file(upload):
-            return upload
         return await self._in_thread(self._store.name_file, upload, new_file_id())
 
     def _is_to_be_file(self, upload: Upload) -> bool:

@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 from collections.abc import Callable
-from functools import partial
 
 from tusd_py.core import errors, rules
 from tusd_py.core.body import Body
@@ -210,12 +209,9 @@ class Uploads:
         return after
 
     async def _begin(self, upload: Upload, hold: Hold, append: Append, body: Body) -> Writing:
-        begin = partial(self._appender.begin, upload.id, hold.descriptor, append, body.length)
-        if await self._near(self._store.place, self._appender.begins_near, upload.id, append):
-            writing = await self._near(self._store.place, begin)
-        else:
-            writing = await self._in_thread(begin)
-        if writing.upload.file_id is None and not writing.before.is_complete:
+        begin = self._appender.begin(upload.id, hold.descriptor, append, body.length)
+        writing = await self._in_thread.follow(self._store.place, begin)
+        if self._complete.needs_name(writing.upload) and not writing.before.is_complete:
             writing = writing.of(await self._complete.name(writing.upload))
         receiver = writing.receiver
         log.info(

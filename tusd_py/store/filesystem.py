@@ -7,6 +7,7 @@ import stat
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tusd_py.core import errors
@@ -86,15 +87,7 @@ class FilesystemStore:
         """Look how many bytes a described upload has; see `load`."""
         with system_errors_translated():
             status, mark = self._stat(upload, descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise UploadError(errors.UPLOAD_NOT_FOUND)
-        offset = status.st_size
-        if upload.size is not None:
-            offset = min(offset, upload.size)
-        if mark is not None:
-            offset = min(offset, mark)
-        written_at = status.st_mtime
-        return replace(upload, offset=offset, changed_at=max(written_at, upload.changed_at), written_at=written_at)
+        return _measured(upload, status, mark)
 
     def _stat(self, upload: Upload, descriptor: int | None) -> tuple[os.stat_result, int | None]:
         """The data file and the mark on it, from one moment: not a size with bytes of which the mark is gone by now."""
@@ -133,22 +126,17 @@ class FilesystemStore:
 
     # --- writing, under the upload's lock ---
 
-    def is_marked(self, upload_id: str) -> bool:
-        """Whether `begin` has to cut something off first."""
-        with system_errors_translated():
-            return self._unverified.is_there(upload_id)
-
     def begin(self, upload_id: str, descriptor: int) -> Upload:
-        """Read an upload of which the caller holds the lock, after cutting off bytes that were never verified."""
-        upload = self.load(upload_id, descriptor)
-        if self.is_marked(upload_id):
-            with system_errors_translated():
-                mark = self._unverified.offset(upload_id)
-                if mark is not None:
-                    self._cut(upload_id, descriptor, min(mark, os.fstat(descriptor).st_size))
-                else:
-                    self._unverified.remove(upload_id)  # a torn one
-        return upload
+        return done(self.beginning(upload_id, descriptor))
+
+    def beginning(self, upload_id: str, descriptor: int) -> Steps[Upload]:
+        """Read an upload of which the caller holds the lock, and cut off bytes that were never verified."""
+        upload = self.describe(upload_id)
+        with system_errors_translated():
+            status, mark = self._stat(upload, descriptor)
+            if mark is not None:
+                yield partial(self._cut, upload_id, descriptor, min(mark, status.st_size))
+        return _measured(upload, status, mark)
 
     def declare_size(self, upload: Upload, size: int) -> Upload:
         """Write down the length of a deferred upload (tus creation-defer-length)."""
@@ -169,10 +157,17 @@ class FilesystemStore:
     def receiver(
         self, upload: Upload, descriptor: int, limit: int, *, hold_back: bool, algorithm: str | None, verified: bool
     ) -> Receiver:
+        return done(
+            self.receiving(upload, descriptor, limit, hold_back=hold_back, algorithm=algorithm, verified=verified)
+        )
+
+    def receiving(
+        self, upload: Upload, descriptor: int, limit: int, *, hold_back: bool, algorithm: str | None, verified: bool
+    ) -> Steps[Receiver]:
         """Start writing at the upload's offset; a `verified` body counts only after `accept`."""
         if verified:
             with system_errors_translated(missing=errors.STORE_UNAVAILABLE):
-                self._unverified.set(upload.id, upload.offset)
+                yield partial(self._unverified.set, upload.id, upload.offset)
         return Receiver(
             descriptor,
             upload.offset,
@@ -286,3 +281,12 @@ class FilesystemStore:
                 path = decode_info(withdrawn, upload_id).path or path
         if remove_unpublished(path, self.info_path(upload_id)):
             self._unverified.remove(upload_id)
+
+
+def _measured(upload: Upload, status: os.stat_result, mark: int | None) -> Upload:
+    """A described upload with the bytes that count, of those that its data file has."""
+    if not stat.S_ISREG(status.st_mode):
+        raise UploadError(errors.UPLOAD_NOT_FOUND)
+    limits = [limit for limit in (status.st_size, upload.size, mark) if limit is not None]
+    written_at = status.st_mtime
+    return replace(upload, offset=min(limits), changed_at=max(written_at, upload.changed_at), written_at=written_at)

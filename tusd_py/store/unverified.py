@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from tusd_py.store.data_files import is_there
+from tusd_py.core.headers import LARGEST
 from tusd_py.store.workspace import flat_name, sync_directory, write_all
 
 _LONGEST = 32
@@ -27,7 +27,7 @@ class UnverifiedMarks:
         self._durable = durable
 
     def offset(self, upload_id: str) -> int | None:
-        """The offset that a reader must not go beyond, or None."""
+        """The offset that a reader must not go beyond, at which a torn mark sets no limit; None without a mark."""
         try:
             descriptor = os.open(self._path(upload_id), os.O_RDONLY)
         except FileNotFoundError:
@@ -36,11 +36,7 @@ class UnverifiedMarks:
             text = os.read(descriptor, _LONGEST)
         finally:
             os.close(descriptor)
-        return int(text) if text.endswith(b"\n") and text[:-1].isdigit() else None
-
-    def is_there(self, upload_id: str) -> bool:
-        """Whether there is a mark, whole or torn."""
-        return is_there(self._path(upload_id))
+        return int(text) if text.endswith(b"\n") and text[:-1].isdigit() else LARGEST
 
     def set(self, upload_id: str, offset: int) -> None:
         descriptor = os.open(self._path(upload_id), os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
