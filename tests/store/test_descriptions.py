@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,25 @@ def test_a_directory_is_no_description(tmp_path: Path) -> None:
     (tmp_path / "abc.info").mkdir()
     with pytest.raises(IsADirectoryError):
         descriptions_in(tmp_path).read("abc")
+
+
+def test_what_was_made_is_known_until_another_process_replaces_it(tmp_path: Path) -> None:
+    ours, theirs = descriptions_in(tmp_path), descriptions_in(tmp_path)
+    with Workspace(tmp_path / "workspace", 0o600).entry("abc") as entry:
+        made = ours.write(entry, Upload("abc", None), "/data/abc")
+        entry.publish(tmp_path / "abc.info")
+        ours.remember(made, entry.descriptor)
+    assert ours.read("abc") is made
+    assert list((tmp_path / "workspace").iterdir()) == []
+    theirs.rewrite(Upload("abc", 5, path="/data/abc"), name_durable=False)
+    assert ours.read("abc").size == 5
+
+
+def test_what_was_made_is_known_as_it_will_be_read(tmp_path: Path) -> None:
+    ours, theirs = descriptions_in(tmp_path), descriptions_in(tmp_path)
+    announced = Upload("abc", 5, {"name": "ü"}, "name w7w=", is_partial=True, concat_text="partial;\xfc")
+    with Workspace(tmp_path / "workspace", 0o600).entry("abc") as entry:
+        made = ours.write(entry, announced, "/data/abc")
+        entry.publish(tmp_path / "abc.info")
+    read = theirs.read("abc")
+    assert read == replace(made, changed_at=read.changed_at)

@@ -71,10 +71,10 @@ def decode_info(text: bytes, upload_id: str) -> Upload:
         id=upload_id,
         size=None if fields.take("SizeIsDeferred", bool, False) else size,
         metadata=metadata,
-        metadata_text=_header_text(extras.take("Metadata", str, None)),
+        metadata_text=header_text(extras.take("Metadata", str, None)),
         is_partial=fields.take("IsPartial", bool, False),
         parts=tuple(parts) if fields.take("IsFinal", bool, False) else None,
-        concat_text=_header_text(extras.take("Concat", str, None)),
+        concat_text=header_text(extras.take("Concat", str, None)),
         path=_path(storage.take("Path", str, "")),
         created_at=extras.take("Created", float, None),
         file_id=_file_id(extras.take("FileId", str, None)),
@@ -82,7 +82,7 @@ def decode_info(text: bytes, upload_id: str) -> Upload:
     )
 
 
-def _header_text(text: str | None) -> str | None:
+def header_text(text: str | None) -> str | None:
     """A text that was a header, as it can be one again; any other is rebuilt."""
     return text if text is not None and text.isascii() and text.isprintable() else None
 

@@ -131,7 +131,7 @@ class Hooks:
     # --- after something has happened ---
 
     async def after_create(self, upload: Upload) -> None:
-        await self._tell(Event.POST_CREATE, upload, _new_id())
+        await self._tell(Event.POST_CREATE, upload)
 
     async def after_finish(self, upload: Upload) -> None:
         """May come twice for one upload after a crash; the call's id is the same then."""
@@ -153,7 +153,7 @@ class Hooks:
         return without_headers(call, self._forget).request
 
     async def after_terminate(self, upload: Upload) -> None:
-        await self._tell(Event.POST_TERMINATE, upload, _new_id())
+        await self._tell(Event.POST_TERMINATE, upload)
 
     # --- while it happens ---
 
@@ -207,9 +207,9 @@ class Hooks:
             answers.append(answer)
         return answers
 
-    async def _tell(self, event: Event, upload: Upload, call_id: str) -> None:
+    async def _tell(self, event: Event, upload: Upload, call_id: str = "") -> None:
         if event in self._events:
-            await self._in_thread(self._deliver, self._call(event, upload, call_id))
+            await self._in_thread(self._deliver, self._call(event, upload, call_id or _new_id()))
 
     async def _tell_later(
         self,

@@ -62,7 +62,8 @@ class Creation:
                 yield partial(os.fsync, info.descriptor)
             is_ours = path == self._layout.place + upload.id
             with claimed_data_file(path, info_path, self._file_mode, self._directory_mode, may_be_left=is_ours):
-                self._with_parents(info_path, info.link)
+                self._with_parents(info_path, info.publish)
+            self._descriptions.remember(created, info.descriptor)
             if self._promise.covers(created):
                 yield partial(sync_names, path, info_path)
         return created

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
-from tusd_py.core.info import CorruptInfo, decode_info, encode_info
+from tusd_py.core.info import CorruptInfo, decode_info, encode_info, header_text
 from tusd_py.core.uploads import Upload
 from tusd_py.store.data_files import is_there
 from tusd_py.store.layout import Layout
@@ -27,8 +27,9 @@ _Identity = tuple[int, int, int, int]
 class Descriptions:
     """The `.info` files of a layout; `durable` is whether they are on the disk before they have a name.
 
-    What was read is remembered for as long as the file is the same, by its inode, times and size: it is replaced as a
-    whole whenever it changes, and who writes it in place can set the time of that back, but not that of the inode.
+    What was read, or made, is remembered for as long as the file is the same, by its inode, times and size: it is
+    replaced as a whole whenever it changes, and who writes it in place can set the time of that back, but not that of
+    the inode.
     """
 
     def __init__(self, layout: Layout, workspace: Workspace, *, durable: bool) -> None:
@@ -59,14 +60,20 @@ class Descriptions:
         except CorruptInfo as error:
             raise UploadError(errors.INTERNAL_SERVER_ERROR, corrupt_info=str(error)) from error
         upload = replace(upload, path=upload.path or self._layout.place + upload_id, changed_at=status.st_mtime)
-        if len(text) <= _LARGEST_REMEMBERED:
-            self._remember(upload, status)
+        self._remember(upload, status)
         return upload
 
     def write(self, entry: Entry, upload: Upload, path: str) -> Upload:
         """Describe an upload, whose data is at `path`, in a file that is still to be published."""
         now = round(time.time(), 3)
-        described = replace(upload, path=path, created_at=upload.created_at or now, changed_at=now)
+        described = replace(
+            upload,
+            path=path,
+            created_at=upload.created_at or now,
+            changed_at=now,
+            metadata_text=header_text(upload.metadata_text),
+            concat_text=header_text(upload.concat_text),
+        )
         entry.write(encode_info(described, self._layout.info_path(upload.id)), durable=False)
         return described
 
@@ -90,7 +97,13 @@ class Descriptions:
         with suppress(FileNotFoundError):
             os.unlink(self._layout.info_path(upload_id))
 
+    def remember(self, described: Upload, descriptor: int) -> None:
+        """What was written and published need not be read; `descriptor` is that of the file."""
+        self._remember(described, os.fstat(descriptor))
+
     def _remember(self, upload: Upload, status: os.stat_result) -> None:
+        if status.st_size > _LARGEST_REMEMBERED:
+            return
         with self._lock:
             self._known.pop(upload.id, None)
             self._known[upload.id] = (_identity(status), upload)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -75,6 +75,11 @@ class Entry:
         """
         os.link(self.path, target)
 
+    def publish(self, target: str | Path) -> None:
+        """The same, when nothing is left to be done that a crash could end: no trace of the work is needed any more."""
+        os.link(self.path, target)
+        os.unlink(self.path)
+
     def replace(self, target: str | Path) -> None:
         """Publish in place of the file that has this name."""
         os.rename(self.path, target)
@@ -137,7 +142,7 @@ class Workspace:
                 os.close(descriptor)
 
     def _new_path(self, upload_id: str, operation: str = "") -> str:
-        return f"{self._place}{secrets.token_hex(8)}{operation}.{flat_name(upload_id)}"
+        return f"{self._place}{random.getrandbits(64):016x}{operation}.{flat_name(upload_id)}"
 
     def _open_locked(self, upload_id: str) -> Entry:
         """A sweep may meet the entry between its making and its locking, and remove it: then another one is made."""

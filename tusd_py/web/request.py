@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -71,8 +71,12 @@ class TusRequest:
 
 def identify_request(method: str, path: str, headers: Headers) -> None:
     """Let every log event of this request carry what it is; the id is the client's, if it sent one."""
-    request_id = headers.get("x-request-id", "")[:_LONGEST_REQUEST_ID] or secrets.token_hex(8)
+    request_id = headers.get("x-request-id", "")[:_LONGEST_REQUEST_ID] or _new_request_id()
     request_attributes.set(RequestAttributes(method=method, path=path, requestId=request_id))
+
+
+def _new_request_id() -> str:
+    return f"{random.getrandbits(64):016x}"
 
 
 def content_length(headers: Headers) -> int | None:
