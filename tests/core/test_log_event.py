@@ -1,8 +1,9 @@
 import contextvars
+import logging
 
 import pytest
 
-from tusd_py.core.log_event import Attribute, LogEvent, RequestAttributes, request_attributes
+from tusd_py.core.log_event import Attribute, EventLogger, LogEvent, RequestAttributes, request_attributes
 
 
 def test_an_event_is_a_line_of_pairs() -> None:
@@ -41,3 +42,25 @@ def test_what_is_known_of_the_request_comes_first() -> None:
     line = contextvars.copy_context().run(in_a_request)
     assert line == 'event=ChunkWriteStart method=PATCH path=abc requestId="" id=abc'
     assert str(LogEvent("ChunkWriteStart", id="abc")) == "event=ChunkWriteStart id=abc"
+
+
+def test_events_go_straight_to_who_takes_them_and_everything_else_to_handlers() -> None:
+    log, taken, handled = EventLogger("test"), [], []
+    handler = logging.Handler()
+    handler.emit = lambda record: handled.append(record.getMessage())  # type: ignore[method-assign]
+    log.addHandler(handler)
+    log.info(LogEvent("First"))
+    log.take_event = lambda event: taken.append(str(event))
+    log.info(LogEvent("Second"))
+    log.info("%s", "text")
+    log.error(LogEvent("Third"))
+    quiet = EventLogger("test", logging.WARNING)
+    quiet.take_event = log.take_event
+    quiet.info(LogEvent("Fourth"))
+    assert handled == ["event=First", "text", "event=Third"]
+    assert taken == ["event=Second"]
+
+
+def test_pythons_logger_of_the_package_takes_events() -> None:
+    assert isinstance(logging.getLogger("tusd_py"), EventLogger)
+    assert type(logging.getLogger("tusd_py.other")) is not EventLogger

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from io import TextIOWrapper
 
-from tusd_py.core.log_event import LogEvent
+from tusd_py.core.log_event import EventLogger, LogEvent
 
 _LEVELS = {"WARNING": "WARN", "CRITICAL": "ERROR"}
 
@@ -19,32 +19,37 @@ class TextFormatter(logging.Formatter):
     """`YYYY/MM/DD HH:MM:SS.microseconds level=INFO event=NAME key=value …`, in local time."""
 
     def format(self, record: logging.LogRecord) -> str:
-        seconds = int(record.created)
-        microseconds = int((record.created - seconds) * 1_000_000)
-        line = f"{_local_time(seconds)}.{microseconds:06d} level={_level(record)} {_event(record)}"
+        line = self.format_event(record.created, _level(record), _event(record))
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+    def format_event(self, created: float, level: str, event: LogEvent) -> str:
+        seconds = int(created)
+        microseconds = int((created - seconds) * 1_000_000)
+        return f"{_local_time(seconds)}.{microseconds:06d} level={level} {event}"
 
 
 class JsonFormatter(logging.Formatter):
     """One object a line; the event's name stands under `msg`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        event = _event(record)
-        written_at = datetime.fromtimestamp(record.created, UTC).astimezone().isoformat()
-        line: dict[str, object] = {"time": written_at, "level": _level(record)}
-        line |= {"msg": event.name, **event.attributes}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+        more = {"exception": self.formatException(record.exc_info)} if record.exc_info else {}
+        return self.format_event(record.created, _level(record), _event(record), **more)
+
+    def format_event(self, created: float, level: str, event: LogEvent, **more: object) -> str:
+        written_at = datetime.fromtimestamp(created, UTC).astimezone().isoformat()
+        line = {"time": written_at, "level": level, "msg": event.name, **event.attributes, **more}
         return json.dumps(line, ensure_ascii=False)
 
 
 class LineHandler(logging.Handler):
     """Each event at once as a line of the stream, which is flushed by its end."""
 
-    def __init__(self, stream: TextIOWrapper) -> None:
+    def __init__(self, stream: TextIOWrapper, formatter: TextFormatter | JsonFormatter) -> None:
         super().__init__()
+        self.setFormatter(formatter)
         stream.reconfigure(line_buffering=True)
         self._stream = stream
+        self._format_event = formatter.format_event
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -52,17 +57,35 @@ class LineHandler(logging.Handler):
         except Exception:
             self.handleError(record)
 
+    def take_event(self, event: LogEvent) -> None:
+        """An event of level INFO, without a record of it."""
+        self.acquire()
+        try:
+            self._stream.write(self._format_event(time.time(), "INFO", event) + "\n")
+        except Exception:
+            self.handleError(logging.makeLogRecord({"msg": event}))
+        finally:
+            self.release()
+
 
 def configure_logging(*, is_json: bool, is_verbose: bool) -> None:
     """Write our events, and warnings of the server below, to standard output."""
     out = sys.stdout  # none where it is closed
-    handler = LineHandler(out) if isinstance(out, TextIOWrapper) else logging.StreamHandler(out)
-    handler.setFormatter(JsonFormatter() if is_json else TextFormatter())
+    log = logging.getLogger("tusd_py")
+    formatter = JsonFormatter() if is_json else TextFormatter()
+    handler: logging.Handler
+    if isinstance(out, TextIOWrapper):
+        handler = LineHandler(out, formatter)
+        if isinstance(log, EventLogger):
+            log.take_event = handler.take_event
+    else:
+        handler = logging.StreamHandler(out)
+        handler.setFormatter(formatter)
     # What no line of ours shows is not looked up for each of them (Python's logging HOWTO, Optimization).
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("tusd_py").setLevel(logging.DEBUG if is_verbose else logging.INFO)
+    log.setLevel(logging.DEBUG if is_verbose else logging.INFO)
 
 
 @lru_cache(maxsize=4)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from typing import Any
 
 # Looked up now: later there may be no descriptor left to load it with.
 _escape = codecs.getencoder("unicode_escape")
@@ -54,6 +56,34 @@ class LogEvent:
         if self._own.keys().isdisjoint(self._of_request.pairs):
             return f"event={self.name}{self._of_request}{_written_pairs(self._own)}"
         return f"event={self.name}{_written_pairs(self.attributes)}"
+
+
+class EventLogger(logging.Logger):
+    """Python's logger for this package: `logging.getLogger("tusd_py")`, whoever asks for it.
+
+    Most of what a server logs are events of level INFO, several for each request. `take_event`, where it is set, has
+    them as they are: on their way through Python's records and handlers they would cost more than all else about them.
+    """
+
+    take_event: Callable[[LogEvent], None] | None = None
+
+    def info(self, msg: object, *args: Any, **keywords: Any) -> None:
+        if self.take_event is None or not isinstance(msg, LogEvent):
+            super().info(msg, *args, **keywords)
+        elif self.isEnabledFor(logging.INFO):
+            self.take_event(msg)
+
+
+def _event_logger() -> logging.Logger:
+    known = logging.getLoggerClass()
+    logging.setLoggerClass(EventLogger)
+    try:
+        return logging.getLogger("tusd_py")
+    finally:
+        logging.setLoggerClass(known)
+
+
+_event_logger()
 
 
 def _written_pairs(pairs: Mapping[str, Attribute]) -> str:

@@ -167,12 +167,9 @@ class TusEndpoint:
 
 def _log_response(response: Response, request: TusRequest, **evidence: Evidence) -> None:
     """The answer as tusd logs it; a body that goes out in pieces is not shown."""
-    level = logging.ERROR if response.status_code >= 500 else logging.INFO
+    tell = log.error if response.status_code >= 500 else log.info
     body = bytes(getattr(response, "body", b"")).decode("utf-8", "replace")
-    log.log(
-        level,
-        LogEvent("ResponseOutgoing", id=request.upload_id, status=response.status_code, body=body, **evidence),
-    )
+    tell(LogEvent("ResponseOutgoing", id=request.upload_id, status=response.status_code, body=body, **evidence))
 
 
 def _has_right_version(request: TusRequest) -> bool:
