@@ -17,6 +17,7 @@ from tusd_py.chunked_uploads import compose_chunked_uploads
 from tusd_py.core.chunks import CHUNK_UNIT, DEFAULT_TYPES
 from tusd_py.core.disposition import media_types
 from tusd_py.core.links import LinkSigner
+from tusd_py.core.sensible import LINK_TTL, refused_values
 from tusd_py.finished_files import MoreKeywords, compose_finished_files
 from tusd_py.foundation import lay_foundation
 from tusd_py.pipeline.configured import CONCURRENCY
@@ -62,7 +63,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     downloads: DownloadMode = "open",
     disable_download: bool = False,
     signing_key_file: str | os.PathLike[str] | None = None,
-    signed_url_ttl: float = 3600.0,
+    signed_url_ttl: float = LINK_TTL,
     signed_url_max_ttl: float = 24 * 3600.0,
     accel_redirect: str = "",
     api_path: str = "/api",
@@ -113,6 +114,8 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     Raises `UnusableDirectory` where the upload directory cannot be used, `UnusableKeys` for a key file that must not be
     used, `ValueError` for a value that makes no sense, and `re.error` for a bad origin pattern.
     """
+    for text in refused_values({**locals(), **more}):  # nothing else is local yet
+        raise ValueError(text)
     for name in more.keys() - MoreKeywords.__optional_keys__:
         raise TypeError(f"create_app() got an unexpected keyword argument {name!r}")
     for name, value, choices in (
@@ -123,7 +126,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         if value not in get_args(choices):
             raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}")
     if chunk_size <= 0 or chunk_size % CHUNK_UNIT:
-        raise ValueError(f"chunk_size must be a multiple of {CHUNK_UNIT}")
+        raise ValueError(f"chunk_size must be a multiple of {CHUNK_UNIT}, not {chunk_size}")
     if not base_path.startswith("/"):
         raise ValueError("base_path must start with a slash")
 

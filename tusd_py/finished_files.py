@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import urlsplit
+from pathlib import Path
+from typing import Literal
 
 from tusd_py.core.hook_events import HookAnswer, HookCall
 from tusd_py.core.links import LinkSigner
@@ -20,6 +21,7 @@ from tusd_py.hooks.configured import (
     forgotten_headers,
 )
 from tusd_py.hooks.delivery import Delivery
+from tusd_py.hooks.signing import webhook_key
 from tusd_py.pipeline.configured import Pipeline, PipelineKeywords, configured_pipeline
 from tusd_py.service.background import Task
 from tusd_py.service.catching_up import CatchingUp
@@ -29,6 +31,7 @@ from tusd_py.service.hooks import HookOptions, Hooks
 from tusd_py.service.settling import Settling, Steps
 from tusd_py.service.telling import Telling
 from tusd_py.service.threads import Threads
+from tusd_py.store.keys import read_private
 from tusd_py.store.quarantine import Quarantine
 from tusd_py.store.records import RecordStore
 
@@ -70,13 +73,8 @@ def compose_finished_files(
     only_links: bool,
     concurrency: int,
 ) -> FinishedFiles:
-    """Raises ValueError for a keyword that makes no sense."""
-    if concurrency < 1:
-        raise ValueError("pipeline_concurrency must be at least 1")
-    if min(link_times.default, link_times.longest) <= 0:
-        raise ValueError("signed_url_ttl and signed_url_max_ttl must be more than 0")
-    if (public_url := keywords.get("public_url", "")) and not _is_web_address(public_url):
-        raise ValueError("public_url must be an http or https URL")
+    """Raises ValueError for a keyword that makes no sense, `UnusableKeys` for a secret's file that must not be used."""
+    public_url = keywords.get("public_url", "")
     store, metrics, file_threads = ground.store, ground.metrics, ground.file_threads
     state_directory, durable = ground.state_directory, ground.durable
     scan_threads = Threads("scan", concurrency + 1)  # one more, so that the scanner can be asked how it is
@@ -92,14 +90,14 @@ def compose_finished_files(
         has_chunks=has_chunks,
         durable=durable,
     )
-    backends = configured_backends(keywords)
+    backends = configured_backends(keywords, http_secret=_secret(keywords, "hooks_http_secret_file"))
     hook_options = HookOptions(
         enabled_events(keywords),
         keywords.get("progress_hooks_interval", 1.0),
         finish_when_ready=pipeline.scan is not None and keywords.get("post_finish_after_scan", True),
         forget_headers=forgotten_headers(keywords),
     )
-    webhook = configured_webhook(keywords)
+    webhook = configured_webhook(keywords, secret=_secret(keywords, "webhook_secret_file"))
     delivering = partial(Delivery, in_thread=delivery_threads, durable=durable, count=metrics.count_delivery)
     delivery = delivering(state_directory / "hooks", backends, forget_headers=hook_options.forget_headers)
     webhooks = delivering(state_directory / "hooks" / "webhook", webhook)
@@ -180,9 +178,13 @@ def compose_finished_files(
     )
 
 
-def _is_web_address(text: str) -> bool:
+def _secret(keywords: MoreKeywords, name: Literal["hooks_http_secret_file", "webhook_secret_file"]) -> bytes | None:
+    """What signs messages, from a file that is for its owner alone, as those of keys are."""
+    if not (path := keywords.get(name)):
+        return None
+    secret = read_private(Path(path)).strip()
     try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
+        webhook_key(secret)
+    except ValueError as error:
+        raise ValueError(f"{name} '{path}': {error}") from error
+    return secret

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.cli import tusd_flags
 from tusd_py.cli.combinations import refusals, warnings
 from tusd_py.cli.flags import parse_flags
 
+NO_RECEIVER = "-hooks-enabled-events has no effect without -hooks-dir, -hooks-http, -hooks-grpc or -hooks-python"
+NO_PROGRAM = "in -hooks-dir there is no program with the name of an enabled event: none is run"
 TLS = ("-tls-certificate=c", "-tls-key=k")
 
 
@@ -67,6 +71,41 @@ def test_what_tusd_starts_with_is_not(arguments: tuple[str, ...]) -> None:
     assert not list(refusals(given(*arguments)))
 
 
-@pytest.mark.parametrize(("arguments", "count"), [((), 0), (TLS, 0), (TLS[:1], 1), (TLS[1:], 1), (("-enable-h2c",), 1)])
-def test_what_has_no_effect_is_warned_about(arguments: tuple[str, ...], count: int) -> None:
-    assert len(list(warnings(given(*arguments)))) == count
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), ()),
+        (TLS, ()),
+        (TLS[:1], ("plain HTTP is served: TLS needs both -tls-certificate and -tls-key",)),
+        (TLS[1:], ("plain HTTP is served: TLS needs both -tls-certificate and -tls-key",)),
+        (("-tls-mode", "tls11"), ("-tls-mode has no effect without -tls-certificate and -tls-key",)),
+        (("-enable-h2c",), ("-enable-h2c has no effect: HTTP/1.1 is served, put a proxy in front to have HTTP/2",)),
+        (("-log-format", "xml"), ("-log-format is json or text: text is written",)),
+        (("-log-format", "json"), ()),
+        *(((f"-hooks-enabled-events={names}",), (NO_RECEIVER,)) for names in ("pre-access", "post-finish", "")),
+        (("-hooks-enabled-events=pre-access", "-hooks-python=a:b"), ()),
+        (("-hooks-dir=/nowhere",), (NO_PROGRAM,)),
+        (("-hooks-dir={hooks}",), ()),
+        (("-hooks-dir={hooks}", "-hooks-enabled-events=pre-finish"), (NO_PROGRAM,)),
+        (
+            ("-hooks-http=http://a", "-hooks-enabled-events=pre-terminate", "-disable-termination"),
+            ("pre-terminate never comes with -disable-termination",),
+        ),
+        (
+            ("-hooks-http=http://a", "-hooks-enabled-events=file-quarantined", "-api-path="),
+            ("file-quarantined never comes without -clamd, -allowed-types or the API",),
+        ),
+        (("-hooks-http=http://a", "-hooks-enabled-events=file-quarantined,pre-terminate"), ()),
+        (("-api-key-file=k", "-api-path="), ("-api-key-file has no effect without -api-path",)),
+        (("-api-key-file=k",), ()),
+        (("-hooks-http-secret-file=k",), ("-hooks-http-secret-file has no effect without -hooks-http",)),
+        (("-webhook-secret-file=k",), ("-webhook-secret-file has no effect without -webhook-url",)),
+        (("-webhook-public-only",), ("-webhook-public-only has no effect without -webhook-url",)),
+        (("-webhook-public-only", "-webhook-secret-file=k", "-webhook-url=http://a"), ()),
+        (("-scan-trust-limits",), ("-scan-trust-limits has no effect without -clamd",)),
+    ],
+)
+def test_what_has_no_effect_is_warned_about(tmp_path: Path, arguments: tuple[str, ...], said: tuple[str, ...]) -> None:
+    (tmp_path / "post-finish").touch()
+    placed = [argument.format(hooks=tmp_path) for argument in arguments]
+    assert tuple(warnings(given(*placed))) == said

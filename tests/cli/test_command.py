@@ -110,6 +110,7 @@ def test_start_up_lines_are_tusds(start: ServerStarter, tmp_path: Path) -> None:
 
 def test_start_up_lines_name_hooks_and_a_socket_but_no_password(start: ServerStarter, tmp_path: Path) -> None:
     (tmp_path / "hooks").mkdir()
+    (tmp_path / "hooks" / "pre-create").touch()
     hooks = ("-hooks-dir", os.path.relpath(tmp_path / "hooks"), "-hooks-http", "http://me:secret@127.0.0.1:1/hook?a=b")
     server = start(
         *hooks, "-expose-metrics=false", "-unix-sock", str(tmp_path / "s"), "-hooks-enabled-events=", wait=False

@@ -45,7 +45,7 @@ TESTED_BY: dict[str, str] = {
     "-dir-perms": "cli/test_flag_effects.py::test_permissions_are_the_flags_less_the_umask",
     "-file-perms": "cli/test_flag_effects.py::test_permissions_are_the_flags_less_the_umask",
     "-hooks-enabled-events": _HOOKS + "test_an_empty_list_of_events_means_all_of_tusds",
-    "-progress-hooks-interval": _HOOKS + "test_progress_is_told_as_often_as_the_flag_says",
+    "-progress-hooks-interval": _HOOKS + "test_progress_is_told_after_the_interval_which_is_a_second_where_it_is_none",
     "-hooks-http-forward-headers": _HOOKS + "test_headers_are_forwarded_as_the_list_names_them_without_trimming",
     "-hooks-http-retry": _HTTP_ATTEMPTS,
     "-hooks-http-backoff": _HOOKS + "test_attempts_are_apart_as_long_as_the_flag_says",

@@ -101,7 +101,7 @@ def test_an_address_is_a_path_or_a_host_and_port(text: str, path: str, host: str
     ],
 )
 def test_other_addresses_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="neither unix:/path nor tcp://host:port"):
+    with pytest.raises(ValueError, match="must be unix:/path or tcp://host:port"):
         parse_address(text)
 
 

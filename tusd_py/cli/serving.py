@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 
 from tusd_py.app import create_app
 from tusd_py.cli import configuration
-from tusd_py.cli.combinations import has_tls, refusals, warnings
+from tusd_py.cli.combinations import has_tls, in_flags, refusals, warnings
 from tusd_py.cli.logs import configure_logging
 from tusd_py.cli.operator import Operator
 from tusd_py.finished_files import MoreKeywords
@@ -53,7 +53,7 @@ def run_server(flags: Mapping[str, Any], operator: Operator, command: Sequence[s
     configure_logging(is_json=flags["log_format"] == "json", is_verbose=flags["verbose"])
     raise_descriptor_limit()
     certificates = _certificates(flags)
-    app = _build(flags)
+    app = build_app(flags)
     try:
         asyncio.run(app.state.prove())
     except UnsafeScanner as error:
@@ -84,7 +84,7 @@ def run_worker(flags: Mapping[str, Any], assignment: Assignment) -> int:
     """
     configure_logging(is_json=flags["log_format"] == "json", is_verbose=flags["verbose"])
     supervision = Supervision(assignment)
-    app, listener = _build(flags, supervision.board), take_over(assignment.listener)
+    app, listener = build_app(flags, supervision.board), take_over(assignment.listener)
     with listener:
         _serve(app, listener, _certificates(flags), flags, supervision=supervision)
     supervision.end()
@@ -178,7 +178,8 @@ def _listening(flags: Mapping[str, Any]) -> Iterator[tuple[socket.socket, str]]:
             Path(path).unlink(missing_ok=True)
 
 
-def _build(flags: Mapping[str, Any], board: Board | None = None) -> Starlette:
+def build_app(flags: Mapping[str, Any], board: Board | None = None) -> Starlette:
+    """The application that the flags ask for. Raises `Fatal` for what is not possible."""
     types, proxies = flags["allowed_types"], flags["trusted_proxies"].split(",")
     keywords = {name: value for name, value in flags.items() if name in _KEYWORDS} | {
         "allowed_types": None if types is None else types.split(","),
@@ -196,6 +197,6 @@ def _build(flags: Mapping[str, Any], board: Board | None = None) -> Starlette:
     except (UnusableDirectory, UnusableKeys) as error:
         raise Fatal(str(error)) from error
     except ValueError as error:
-        raise Fatal(f"a flag has a value that makes no sense: {error}") from error
+        raise Fatal(in_flags(str(error))) from error
     except re.error as error:
         raise Fatal(f"-cors-allow-origin is not a regular expression: {error}") from error

@@ -142,12 +142,19 @@ OUR_GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("allowed-types", TEXT, None, "Media types to accept, with commas; chunk uploads have a list by default"),
         Flag("chunk-size", INTEGER, 5 * 1024 * 1024, "Bytes of a chunk, a multiple of 65536"),
         Flag("chunk-max-size", INTEGER, 5 * 1024**3, "Largest size of a file in chunks, in bytes; 0 means no limit"),
-        Flag("chunk-expire-after", DURATION, 86400.0, "Remove unfinished chunk uploads unchanged for this long"),
+        Flag(
+            "chunk-expire-after", DURATION, 86400.0, "Remove chunk uploads that have not changed for this long; 0 never"
+        ),
         Flag("downloads", one_of("open", "signed", "off"), "open", "Who may download: open, signed (links only), off"),
         Flag("signing-key-file", TEXT, "", "Keys that sign links, one a line, newest last; empty: one is made"),
         Flag("signed-url-ttl", DURATION, 3600.0, "How long a signed link is good, unless it is asked for otherwise"),
         Flag("signed-url-max-ttl", DURATION, 86400.0, "How long a signed link may be good at most"),
-        Flag("accel-redirect", TEXT, "", "Let the proxy send ready files, from this internal location"),
+        Flag(
+            "accel-redirect",
+            TEXT,
+            "",
+            "Let the proxy send ready files, from this location: /internal/, say",
+        ),
         Flag(
             "pipeline-concurrency",
             INTEGER,
@@ -172,7 +179,7 @@ OUR_GROUPS: dict[str, tuple[Flag, ...]] = {
     "Hooks": (
         Flag("hooks-python", TEXT, "", "Object to call in this process, as module:object"),
         Flag("hooks-http-secret-file", TEXT, "", "File of the secret that signs HTTP hooks (Standard Webhooks)"),
-        Flag("hooks-timeout", DURATION, 60.0, "Longest run of a hook program"),
+        Flag("hooks-timeout", DURATION, 60.0, "Longest run of a hook program or object; 0 means no limit"),
         Flag("hooks-forget-headers", TEXT, "", "Headers never kept at rest, with commas, as Authorization and Cookie"),
     ),
     "Several hosts": (

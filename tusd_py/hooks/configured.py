@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypedDict
 
 from tusd_py.core.hook_events import DEFAULT_EVENTS, FILE_EVENTS, Event
@@ -59,16 +60,19 @@ def forgotten_headers(hooks: HookKeywords) -> list[str]:
     return [name.strip() for name in hooks.get("hooks_forget_headers", "").split(",") if name.strip()]
 
 
-def configured_backends(hooks: HookKeywords) -> list[Backend]:
-    """Every back end that is named. Raises ValueError for one that cannot be used as it is described."""
+def configured_backends(hooks: HookKeywords, *, http_secret: bytes | None = None) -> list[Backend]:
+    """Every back end that is named. Raises ValueError for one that cannot be used as it is described.
+
+    `http_secret` signs what is sent by HTTP.
+    """
     backends: list[Backend] = []
     if directory := hooks.get("hooks_dir"):
         backends.append(ProgramsBackend(directory, timeout=hooks.get("hooks_timeout", 60.0)))
     if endpoint := hooks.get("hooks_http"):
         from tusd_py.hooks.http import HttpBackend  # noqa: PLC0415 -- its library takes long to load
 
-        backends.append(
-            HttpBackend(
+        with _about("hooks_http"):
+            backend = HttpBackend(
                 endpoint,
                 forward_headers=_names(hooks.get("hooks_http_forward_headers", "")),
                 retry=hooks.get("hooks_http_retry", 3),
@@ -76,24 +80,26 @@ def configured_backends(hooks: HookKeywords) -> list[Backend]:
                 timeout=hooks.get("hooks_http_timeout", 15.0),
                 size_limit=hooks.get("hooks_http_size_limit", 5120),
                 skip_verify=hooks.get("hooks_http_skip_verify", False),
-                secret=_secret(hooks.get("hooks_http_secret_file")),
+                secret=http_secret,
             )
-        )
+        backends.append(backend)
     if target := hooks.get("hooks_grpc"):
-        backends.append(_grpc_backend(target, hooks))
+        with _about("hooks_grpc"):
+            backends.append(_grpc_backend(target, hooks))
     if (python := hooks.get("hooks_python")) not in (None, ""):
-        backends.append(PythonBackend(python, timeout=hooks.get("hooks_timeout", 60.0)))
+        with _about("hooks_python"):
+            backends.append(PythonBackend(python, timeout=hooks.get("hooks_timeout", 60.0)))
     return backends
 
 
-def configured_webhook(hooks: HookKeywords) -> list[Backend]:
+def configured_webhook(hooks: HookKeywords, *, secret: bytes | None = None) -> list[Backend]:
     """The webhook, if there is to be one. Raises ValueError."""
     if not (url := hooks.get("webhook_url")):
         return []
     from tusd_py.hooks.webhook import WebhookBackend  # noqa: PLC0415 -- its library takes long to load
 
-    secret = _secret(hooks.get("webhook_secret_file"))
-    return [WebhookBackend(url, secret=secret, public_only=hooks.get("webhook_public_only", False))]
+    with _about("webhook_url"):
+        return [WebhookBackend(url, secret=secret, public_only=hooks.get("webhook_public_only", False))]
 
 
 def _grpc_backend(target: str, hooks: HookKeywords) -> Backend:
@@ -118,9 +124,10 @@ def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
 
-def _secret(path: str | None) -> bytes | None:
-    """What is in the file, if one is named."""
+@contextmanager
+def _about(keyword: str) -> Iterator[None]:
+    """What cannot be used is said with the keyword that it stands in; what stands there may hold a password."""
     try:
-        return Path(path).read_bytes().strip() if path else None
-    except OSError as error:
-        raise ValueError(f"the secret file '{path}' cannot be read: {error.strerror}") from error
+        yield
+    except ValueError as error:
+        raise ValueError(f"{keyword}: {error}") from error

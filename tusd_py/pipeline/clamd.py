@@ -55,7 +55,7 @@ def parse_address(text: str) -> Address:
         parts = urlsplit(text)
         if parts.hostname and text == f"tcp://{parts.netloc}":
             return Address(text, host=parts.hostname, port=parts.port or _PORT)
-    raise ValueError(f"{text!r} is neither unix:/path nor tcp://host:port")
+    raise ValueError(f"clamd must be unix:/path or tcp://host:port, not {text!r}")
 
 
 class Clamd:

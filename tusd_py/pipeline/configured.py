@@ -14,7 +14,7 @@ from tusd_py.pipeline import Step, TryLater
 from tusd_py.pipeline.clamd import STREAM_LIMIT, Clamd
 from tusd_py.pipeline.detect import Detect, Detector, libmagic_problem
 from tusd_py.pipeline.scan import Scan
-from tusd_py.pipeline.thumbnail import Thumbnails
+from tusd_py.pipeline.thumbnail import LARGEST_SIZE, Thumbnails
 
 CONCURRENCY = max(1, len(os.sched_getaffinity(0)) // 2)
 """Files to work on at once, unless told otherwise: half of the processors are for those who wait for answers."""
@@ -76,18 +76,14 @@ def configured_pipeline(
 ) -> Pipeline:
     """Chunk uploads are always looked at, tus uploads if told to or held to a list. Raises ValueError."""
     scan = thumbnails = None
-    if keywords.get("scan_max_size", STREAM_LIMIT) <= 0:
-        raise ValueError("scan_max_size must be more than 0")
     if address := keywords.get("clamd"):
         scan = Scan(
             Clamd(address, in_scan_thread, stream_limit=keywords.get("scan_max_size", STREAM_LIMIT)),
             trust_limits=keywords.get("scan_trust_limits", False),
             unscannable=keywords.get("scan_unscannable", "quarantine"),
         )
-    if sizes := [text for text in keywords.get("thumbnails", "").split(",") if text]:
-        if not all(size.isascii() and size.isdigit() for size in sizes):
-            raise ValueError("thumbnails must be numbers of pixels, with commas")
-        thumbnails = Thumbnails([int(size) for size in sizes], thumbnail_directory, in_thread, durable=durable)
+    if text := keywords.get("thumbnails", ""):
+        thumbnails = Thumbnails(_sides(text), thumbnail_directory, in_thread, durable=durable)
     detector = Detector(in_thread)
     judges_tus = keywords.get("detect", False) or bool(tus_types)
     later = [step for step in (scan, thumbnails) if step is not None]
@@ -100,3 +96,10 @@ def configured_pipeline(
         detection_problem=problem or "",
         close=detector.close,
     )
+
+
+def _sides(text: str) -> list[int]:
+    sides = [int(side) if side.isascii() and side.isdigit() else 0 for side in text.split(",")]
+    if not all(1 <= side <= LARGEST_SIZE for side in sides):
+        raise ValueError(f"thumbnails must be sides of 1 to {LARGEST_SIZE} pixels, with commas, not {text!r}")
+    return sides

@@ -32,6 +32,7 @@ def prepare_directories(directory: Path, state_directory: Path, directory_mode: 
         raise UnusableDirectory(
             "the name of the upload directory is not UTF-8, so it cannot stand in .info files"
         ) from None
+    _check_place(directory, state_directory)
     try:
         changed = _make(directory, directory_mode) | _make(state_directory, 0o711)
         for name, mode in STATE_SUBDIRECTORIES.items():
@@ -46,6 +47,20 @@ def prepare_directories(directory: Path, state_directory: Path, directory_mode: 
             f"the state directory '{state_directory}' must be on the same file system as '{directory}'"
         )
     release_foreign_locks(directory)
+
+
+def _check_place(directory: Path, state_directory: Path) -> None:
+    """The files of the server are no uploads, and below a name with a dot at its start there are none."""
+    uploads, ours = directory.resolve(), state_directory.resolve()
+    if uploads.is_relative_to(ours):
+        raise UnusableDirectory(
+            f"the state directory '{state_directory}' must not hold the upload directory '{directory}'"
+        )
+    if ours.is_relative_to(uploads) and not ours.relative_to(uploads).parts[0].startswith("."):
+        raise UnusableDirectory(
+            f"the state directory '{state_directory}' is among the uploads in '{directory}'; "
+            "put it elsewhere, or give it a name that begins with a dot"
+        )
 
 
 def _make(directory: Path, mode: int) -> set[Path]:

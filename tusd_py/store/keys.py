@@ -34,7 +34,7 @@ class UnusableKeys(Exception):
 def read_keys(path: Path) -> tuple[bytes, ...]:
     """The keys in a file, in its order, without white space around them. Raises `UnusableKeys`, also for no key."""
     keys = []
-    for number, line in enumerate(map(bytes.strip, _read_private(path).split(b"\n")), 1):
+    for number, line in enumerate(map(bytes.strip, read_private(path).split(b"\n")), 1):
         if not line or line.startswith(b"#"):
             continue
         if not _KEY.fullmatch(line):
@@ -50,8 +50,8 @@ def read_keys(path: Path) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
-def _read_private(path: Path) -> bytes:
-    """What is in a file that is for its owner alone."""
+def read_private(path: Path) -> bytes:
+    """What is in a file that is for its owner alone. Raises `UnusableKeys` for any other."""
     try:
         # Not blocking, whatever has this name.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

@@ -16,7 +16,10 @@ class Proxies:
 
     def __init__(self, *, behind_proxy: bool = False, trusted: Sequence[str] = ()) -> None:
         self._is_on = behind_proxy or bool(trusted)
-        self._networks = tuple(ip_network(network) for network in trusted)
+        try:
+            self._networks = tuple(ip_network(network) for network in trusted)
+        except ValueError as error:
+            raise ValueError(f"trusted_proxies must be networks such as 10.0.0.0/8: {error}") from error
 
     def trusts_peer_of(self, scope: Scope) -> bool:
         if not (self._is_on and self._networks):
