@@ -115,12 +115,20 @@ def announced(request: pytest.FixtureRequest, server: Server) -> None:
 
 @pytest.fixture(autouse=True)
 def alive(started: Process | None) -> Iterator[None]:
-    """Reports a test that was the death of the server, and starts it again for the next one."""
+    """Reports a test that was the death of the server, or made it fall silent, and starts it again for the next one."""
     yield
-    if started is not None and started.has_ended():
-        words = started.last_words()
-        started.start()
-        pytest.fail(f"the server died; it was started again. It wrote at the end:\n{words}", pytrace=False)
+    if started is None:
+        return
+    if started.has_ended():
+        trouble = "the server died"
+    elif not started.answers():
+        trouble = "the server answers nobody any more"
+    else:
+        return
+    words = started.last_words()
+    started.kill()
+    started.start()
+    pytest.fail(f"{trouble}; it was started again. It wrote at the end:\n{words}", pytrace=False)
 
 
 @pytest.fixture

@@ -56,6 +56,14 @@ class Process:
         """Whether it has come to an end by itself."""
         return self._running is not None and self._running.poll() is not None
 
+    def answers(self) -> bool:
+        """Whether anybody is still answered."""
+        try:
+            Server(self.url, self._fields).options()
+        except (AssertionError, OSError):
+            return False
+        return True
+
     def last_words(self) -> str:
         """The end of what it wrote."""
         return self._log.read_text(errors="replace")[-3000:]
