@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chunked import fields_of
 from tests.running import CHUNK, TUS, Answer, Server, ServerStarter
 from tests.web.test_core import chunked
 
@@ -133,6 +134,20 @@ def test_a_length_that_finds_no_space_is_not_declared(start: ServerStarter, disk
         assert server.request("HEAD", url, TUS).headers["upload-defer-length"] == "1"
         assert uploads(server) == before
     assert server.patch(url, 0, b"hello", Upload_Length="5").status == 204
+
+
+def test_a_file_that_finds_no_space_for_its_record_is_finished_later(start: ServerStarter, disk: Path) -> None:
+    server = start("-downloads", "signed", upload_dir=disk)
+    url = server.create(5)
+    server.patch(url, 0, b"hell")
+    with filled(disk, 0):
+        assert is_full(server.patch(url, 4, b"o"))
+        looked_at = server.request("HEAD", url, TUS)
+        assert looked_at.status == 423  # a client must not take it for finished, nor begin again
+        assert "retry-after" in looked_at.headers
+    assert server.offset(url) == 5
+    status = server.request("GET", f"/api/uploads/{server.path_of(url).name}/status")
+    assert "fileId" in fields_of(status)
 
 
 def test_a_removal_needs_no_space_and_makes_some(start: ServerStarter, disk: Path) -> None:

@@ -135,7 +135,7 @@ class TusEndpoint:
 
     def _render(self, error: UploadError, request: TusRequest) -> Response:
         problem = error.problem
-        if problem.status == 503 and request.method == "HEAD":
+        if problem.status in (503, 507) and request.method == "HEAD":
             # tus-js-client starts again from zero after any failed HEAD but a 423.
             problem = errors.UPLOAD_LOCKED
         text = "" if request.sent_method == "HEAD" else f"{problem.code}: {problem.message}\n"
