@@ -45,7 +45,7 @@ def test_a_number_out_of_bounds_is_refused_with_its_bounds(flag: str, value: str
 
 PATH = "-api-path must be a path as it stands in URLs, such as /api, not "
 INTERNAL = "-accel-redirect must be a path with a slash at both ends, such as /internal/, not "
-PUBLIC = "-public-url must be an http or https URL without a query, such as https://uploads.example.org, not "
+PUBLIC = "-public-url must be an http or https URL without user and query, such as https://uploads.example.org, not "
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ PUBLIC = "-public-url must be an http or https URL without a query, such as http
                 "http://[a",
                 "https://a/?b=c",
                 "https://a/#b",
-                "https://u@a/",
             )
         ),
+        (("-public-url", "https://me:s3cret@a/"), PUBLIC + "'https://a/'"),
         (
             ("-signed-url-ttl", "48h"),
             "-signed-url-ttl must be at most 24h0m0s, as -signed-url-max-ttl is, not 48h0m0s",

@@ -43,13 +43,18 @@ def _is_web_address(text: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname) and is_plain
 
 
+def _without_user(text: str) -> str:
+    """What may be shown of a URL, even of one that cannot be read: no password."""
+    return re.sub(r"//.*@", "//", text)
+
+
 _TEXTS: Mapping[str, tuple[Callable[[str], object], str]] = {
     "api_path": (_is_path, "a path as it stands in URLs, such as /api"),
     "accel_redirect": (
         lambda text: text.startswith("/") and text.endswith("/") and _is_path(text),
         "a path with a slash at both ends, such as /internal/",
     ),
-    "public_url": (_is_web_address, "an http or https URL without a query, such as https://uploads.example.org"),
+    "public_url": (_is_web_address, "an http or https URL without user and query, such as https://uploads.example.org"),
 }
 
 
@@ -67,7 +72,7 @@ def refused_values(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} must be {shortest}s or more, not {format_duration(values[name])}"
     for name, (makes_sense, allowed) in _TEXTS.items():
         if (text := values.get(name, "")) and not makes_sense(text):
-            yield f"{name} must be {allowed}, not {text!r}"
+            yield f"{name} must be {allowed}, not {_without_user(text)!r}"
     ttl, longest = values.get("signed_url_ttl", LINK_TTL), values.get("signed_url_max_ttl")
     if longest is not None and ttl > longest and ttl != LINK_TTL:
         limit = format_duration(longest)
