@@ -10,15 +10,22 @@ from contextlib import ExitStack
 import pytest
 
 from tests.running import Server, ServerStarter, eventually, has_size, read_head
+from tests.server.certificates import files_in
 from tests.web.test_core import patch_head
 
 MIB = 1024 * 1024
 MORE_THAN_THREADS = 40
 
 
-@pytest.fixture(scope="module")
-def shared(start_shared: ServerStarter) -> Server:
-    return start_shared()
+@pytest.fixture(scope="module", params=["plain", "encrypted"])
+def shared(
+    request: pytest.FixtureRequest, start_shared: ServerStarter, tmp_path_factory: pytest.TempPathFactory
+) -> Server:
+    if request.param == "plain":
+        return start_shared()
+    files = files_in(tmp_path_factory.mktemp("tls"))
+    files.hold("lent.example")
+    return start_shared(*files.flags)
 
 
 def _begin(server: Server, connection: socket.socket, size: int, sent: bytes) -> str:

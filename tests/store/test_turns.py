@@ -23,10 +23,17 @@ from tusd_py.store.turns import TURN, receive
 class LentSocket:
     """A loan of some descriptor; nothing here waits on an event loop."""
 
+    is_encrypted = False
+
     def __init__(self, fd: int, remaining: int, buffered: bytes = b"") -> None:
         self.fd = fd
         self.remaining = remaining
         self.buffered = buffered
+
+    def read_into(self, view: memoryview) -> int:
+        count = os.readv(self.fd, [view[: self.remaining]])
+        self.remaining -= count
+        return count
 
     async def readable(self) -> None:
         raise NotImplementedError
@@ -49,7 +56,7 @@ class LentBody:
     def batches(self) -> AsyncIterator[Sequence[bytes]]:
         raise NotImplementedError
 
-    def lend(self) -> Loan | None:
+    async def lend(self) -> Loan | None:
         raise NotImplementedError
 
     async def readable(self, loan: Loan) -> bool:

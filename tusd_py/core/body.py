@@ -29,12 +29,20 @@ class Loan(Protocol):
     """A connection's socket, lent for the rest of one request body.
 
     `fd` is non-blocking and stays so. `remaining` is what the body still has on that socket, in bytes; whoever reads
-    lowers it, and never reads more. `buffered` is the start of the rest, already read by the server.
+    lowers it, and never reads more. `buffered` is the start of the rest, already read by the server. With
+    `is_encrypted` the bytes on the socket are not those of the body.
     """
 
     fd: int
     buffered: bytes
     remaining: int
+    is_encrypted: bool
+
+    def read_into(self, view: memoryview) -> int:
+        """Read bytes of the body and lower `remaining`, in any thread; 0 at the end of what the client sends.
+
+        Raises BlockingIOError where there is nothing at the moment, and other OSErrors of a broken connection.
+        """
 
     async def readable(self) -> None:
         """Wait on the event loop until the socket has bytes, has ended or has failed."""
@@ -60,7 +68,7 @@ class Body(Protocol):
     def batches(self) -> AsyncIterator[Sequence[bytes]]:
         """The bytes that came since the last batch; ends at the end of the body or when `ended_early` is set."""
 
-    def lend(self) -> Loan | None:
+    async def lend(self) -> Loan | None:
         """The socket, where the server lends it and it is worth it."""
 
     async def readable(self, loan: Loan) -> bool:
@@ -85,5 +93,5 @@ class Lender(Protocol):
     def arrived(self) -> bytes | None:
         """All of the body, if it has come before anybody asked; it is not received again."""
 
-    def lend(self) -> Loan | None:
+    async def lend(self) -> Loan | None:
         """Lend the socket for the rest of this request's body, or None where that cannot be done."""

@@ -16,7 +16,7 @@ FILE_SENDING = "http.response.zerocopysend"
 class Connection(Protocol):
     """What an exchange asks of the connection that it is on."""
 
-    def lend(self, cycle: RequestResponseCycle) -> Loan | None: ...
+    async def lend(self, cycle: RequestResponseCycle) -> Loan | None: ...
 
     def client_has_ended(self, cycle: RequestResponseCycle) -> bool: ...
 
@@ -33,8 +33,8 @@ class Exchange:
         self._write_timeout = write_timeout
         self._has_seen_end = False
 
-    def lend(self) -> Loan | None:
-        return self._connection.lend(self._cycle)
+    async def lend(self) -> Loan | None:
+        return await self._connection.lend(self._cycle)
 
     def arrived(self) -> bytes | None:
         cycle = self._cycle

@@ -18,7 +18,7 @@ from tusd_py.core.body import LENDING, TRAILERS, WRITE_LIMIT, Loan
 from tusd_py.core.log_event import LogEvent
 from tusd_py.server.exchange import FILE_SENDING, Exchange
 from tusd_py.server.heads import INVALID, TOO_LARGE, ConnectionLimits, refused_head
-from tusd_py.server.lending import SocketLoan
+from tusd_py.server.lending import lend_socket, note_request
 
 log = logging.getLogger("tusd_py")
 
@@ -175,6 +175,8 @@ class UploadProtocol(HttpToolsProtocol):
         if self._is_refused:
             return
         self._cancel_head_timer()
+        if self.scheme == "https":
+            note_request(self.transport)
         self.is_in_head = False
         self._silent_bytes = self._trailer_bytes = 0
         self._trailers = []
@@ -245,34 +247,38 @@ class UploadProtocol(HttpToolsProtocol):
             self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
             self._is_resuming = False
 
-    def lend(self, cycle: RequestResponseCycle) -> Loan | None:
+    async def lend(self, cycle: RequestResponseCycle) -> Loan | None:
         """Lend the socket for the rest of this request's body; the connection reads nothing until it is given back."""
+        if self.scheme == "https":
+            self.flow.pause_reading()
+            self._continue(cycle)
+            await asyncio.sleep(0)  # what the event loop was about to read or to send is behind it then
         length = self._announced_length()
         if (
             not self.can_lend
             or cycle is not self.cycle
             or not cycle.more_body
-            or self.scheme == "https"
             or not length
             or self._has_ended
             or self.transport.is_closing()
         ):
             return None
-        connection = self.transport.get_extra_info("socket")
         buffered = bytes(cycle.body)
         remaining = length - len(buffered)
-        if connection is None or remaining <= 0:
+        if remaining <= 0:
             return None
-        try:
-            loan = SocketLoan(connection.fileno(), buffered, remaining, self._take_back)
-        except OSError:
-            return None  # no descriptor left: the other way needs none
+        loan = lend_socket(self.transport, buffered, remaining, self._take_back)
+        if loan is not None:
+            self._continue(cycle)
+            self.flow.pause_reading()
+            cycle.body.clear()
+        return loan
+
+    def _continue(self, cycle: RequestResponseCycle) -> None:
+        """Tell a client that waits for it to send the body."""
         if cycle.waiting_for_100_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             cycle.waiting_for_100_continue = False
-        self.flow.pause_reading()
-        cycle.body.clear()
-        return loan
 
     def _take_back(self, remaining: int) -> None:
         if self._is_gone:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import ssl
+import termios
+from contextlib import suppress
+from typing import Any, cast
 
 from tusd_py.core.log_event import LogEvent
 
@@ -21,6 +25,49 @@ MODES = {
     "tls12-strong": (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2, _AES_256),
 }
 """The lowest and the highest version, and the cipher suites of 1.2 in our order of preference."""
+
+
+_SURELY_TAKEN = 4096
+"""Bytes that the kernel takes of a connection at once if it has none of it, or as many; it has room for more."""
+
+
+class TlsConnection(ssl.SSLObject):
+    """One that a thread may read for a while in the event loop's place.
+
+    It is not made for two at once, so the event loop must have nothing to do with it then. It has if an answer waits
+    to be sent: when that goes, or fails to, it looks for what else there is to send.
+    """
+
+    incoming: ssl.MemoryBIO
+    _waiting = 0
+
+    def write(self, data: Any) -> int:
+        count = super().write(data)
+        self._waiting += count
+        return count
+
+    def note_request(self, descriptor: int) -> None:
+        """A request has come on the socket: most often its client has had the answers to all others."""
+        with suppress(OSError):
+            if not any(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))):
+                self._waiting = max(0, self._waiting - _SURELY_TAKEN)
+
+    def has_sent_all(self) -> bool:
+        """Whether the kernel is known to have everything that was written before the event loop's last turn."""
+        return self._waiting <= _SURELY_TAKEN
+
+    def read_into(self, view: memoryview) -> int:
+        """Decrypt at most a record; 0 after the last one. Raises SSLWantReadError until `incoming` has a whole one."""
+        return cast(int, self.read(len(view), view))
+
+
+class _Context(ssl.SSLContext):
+    sslobject_class = TlsConnection
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, *others: Any, **named: Any) -> TlsConnection:
+        connection = cast(TlsConnection, super().wrap_bio(incoming, *others, **named))
+        connection.incoming = incoming
+        return connection
 
 
 class UnusableCertificate(Exception):
@@ -57,7 +104,7 @@ class Certificates:
 
     def _read(self) -> ssl.SSLContext:
         lowest, highest, ciphers = MODES[self._mode]
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context = _Context(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version, context.maximum_version = lowest, highest
         context.options |= ssl.OP_NO_RENEGOTIATION
         if ciphers:

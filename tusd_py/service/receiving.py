@@ -19,7 +19,7 @@ async def receive_body(receiver: Receiver, body: Body, in_thread: Threads, path:
     Raises what `Receiver.write` raises; what was written by then stays written. No thread works on the receiver when
     this is left, however it is left.
     """
-    loan = body.lend()
+    loan = await body.lend()
     if loan is not None:
         try:
             has_more = True  # most often some of it has come with the head

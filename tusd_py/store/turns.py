@@ -1,7 +1,7 @@
 """Turns of worker threads at lent sockets: what moves an upload's bytes from the network to its file.
 
 Two ways lead there. Bytes that nobody has to see pass through a pipe, inside the kernel (splice): half of the copying
-is saved. Others, of which a digest is wanted, are read into the thread's buffer.
+is saved. Others, of which a digest is wanted or which are encrypted, are read into the thread's buffer.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ TURN = 16 * 1024 * 1024
 _WORTH_A_PIPE = 128 * 1024
 """Bytes below which making one costs more than it saves; the kernel gives smaller ones to users who have many."""
 
-Move = Callable[[int], int]
-"""Moves at most so many bytes from the socket into the upload, and says how many; 0 at the socket's end.
+Move = Callable[[], int]
+"""Moves at most `STEP` bytes from the socket into the upload, and says how many; 0 at the socket's end.
 
 What has left the socket does not remain of the loan, also where the upload could not take it.
 """
@@ -60,7 +60,7 @@ def receive(receiver: Receiver, body: Body, loan: Loan) -> bool:
         moved, patience = 0, Patience()
         while loan.remaining and moved < TURN and not body.stop_requested:
             try:
-                count = move(min(loan.remaining, STEP))
+                count = move()
             except BlockingIOError:
                 if not patience.is_ready(loan.fd, select.POLLIN, moved):
                     return False
@@ -78,7 +78,8 @@ def receive(receiver: Receiver, body: Body, loan: Loan) -> bool:
 @contextmanager
 def _way(receiver: Receiver, loan: Loan) -> Iterator[Move]:
     """How the bytes of this turn move. Whatever fails on the side of the file is an `UploadError`."""
-    pipe = _open_pipe() if loan.remaining >= _WORTH_A_PIPE and receiver.can_take_unseen(loan.remaining) else None
+    is_unseen = not loan.is_encrypted and loan.remaining >= _WORTH_A_PIPE and receiver.can_take_unseen(loan.remaining)
+    pipe = _open_pipe() if is_unseen else None
     if pipe is None:
         yield partial(_through_memory, receiver, loan)
         return
@@ -89,16 +90,15 @@ def _way(receiver: Receiver, loan: Loan) -> Iterator[Move]:
             os.close(end)
 
 
-def _through_memory(receiver: Receiver, loan: Loan, most: int) -> int:
-    count = os.readv(loan.fd, [_buffer.view[:most]])
-    loan.remaining -= count
+def _through_memory(receiver: Receiver, loan: Loan) -> int:
+    count = loan.read_into(_buffer.view)
     receiver.write(_buffer.view[:count])
     return count
 
 
-def _through_pipe(receiver: Receiver, loan: Loan, pipe: tuple[int, int], most: int) -> int:
+def _through_pipe(receiver: Receiver, loan: Loan, pipe: tuple[int, int]) -> int:
     read_end, write_end = pipe
-    count = os.splice(loan.fd, write_end, most)
+    count = os.splice(loan.fd, write_end, min(loan.remaining, STEP))
     loan.remaining -= count
     receiver.write_from_pipe(read_end, count)
     return count

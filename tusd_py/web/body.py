@@ -77,10 +77,10 @@ class RequestBody:
             elif self._is_complete or self.ended_early is not None:
                 return
 
-    def lend(self) -> Loan | None:
+    async def lend(self) -> Loan | None:
         if self._lender is None or self.length is None or self.length < WORTH_LENDING or self._reader is not None:
             return None
-        self._loan = self._lender.lend()
+        self._loan = await self._lender.lend()
         if self._loan is not None:
             self.was_asked_for = True
             self._missing = 0
