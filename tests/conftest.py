@@ -59,7 +59,10 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture
-def server(start: ServerStarter) -> Server:
-    """A server with the default flags on an empty directory."""
-    return start()
+@pytest.fixture(scope="module")
+def server(start_shared: ServerStarter) -> Server:
+    """A server with the default flags, for all tests of a module: starting one takes longer than most of them.
+
+    Who needs an empty directory, counts what a server has done, or does harm, starts one by `start`.
+    """
+    return start_shared()

@@ -71,14 +71,16 @@ def test_the_lines_of_an_upload_are_tusds_in_tusds_order(start: ServerStarter) -
     ]
 
 
-def test_an_error_is_logged_with_what_the_client_was_told(server: Server) -> None:
+def test_an_error_is_logged_with_what_the_client_was_told(start: ServerStarter) -> None:
+    server = start()
     server.request("POST", headers={"Upload-Length": "5"})
     answer = the(server, "ResponseOutgoing").attributes
     assert answer["status"] == "412"
     assert answer["body"] == "ERR_UNSUPPORTED_VERSION: missing, invalid or unsupported Tus-Resumable header\n"
 
 
-def test_the_end_of_an_upload_is_logged(server: Server) -> None:
+def test_the_end_of_an_upload_is_logged(start: ServerStarter) -> None:
+    server = start()
     url = server.create(5)
     server.request("DELETE", url, TUS)
     line = the(server, "UploadTerminated")
@@ -95,7 +97,8 @@ def test_a_hook_that_fails_is_an_error_of_the_server(start: ServerStarter, tmp_p
     assert answer.body.decode() == f"ERR_INTERNAL_SERVER_ERROR: {line.attributes['message']}\n"
 
 
-def test_a_body_that_breaks_off_is_an_error_that_is_named(server: Server) -> None:
+def test_a_body_that_breaks_off_is_an_error_that_is_named(start: ServerStarter) -> None:
+    server = start()
     url = server.create(100)
     with server.connection() as connection:
         connection.sendall(patch_head(url, 0, 100) + b"hello")
@@ -106,7 +109,8 @@ def test_a_body_that_breaks_off_is_an_error_that_is_named(server: Server) -> Non
     assert the(server, "ChunkWriteComplete").attributes["bytesWritten"] == "5"
 
 
-def test_a_request_that_another_one_replaces_is_logged(server: Server) -> None:
+def test_a_request_that_another_one_replaces_is_logged(start: ServerStarter) -> None:
+    server = start()
     url = server.create(100)
     with server.connection() as connection:
         connection.sendall(patch_head(url, 0, 100) + b"hello")
@@ -149,7 +153,8 @@ def test_calls_of_hooks_are_logged_with_their_type_and_id_and_counted(start: Ser
     assert {kind: count for kind, count in failures.items() if count} == {'hooktype="pre-terminate"': 1}
 
 
-def test_what_an_error_is_about_never_hides_its_status(server: Server) -> None:
+def test_what_an_error_is_about_never_hides_its_status(start: ServerStarter) -> None:
+    server = start()
     upload_id = server.create(5).rpartition("/")[2]
     assert server.request("GET", f"/api/uploads/{upload_id}/download").code == '{"error"'
     lines = [line.attributes for line in lines_of(server) if line.event == "ResponseOutgoing"]

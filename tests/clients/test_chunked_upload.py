@@ -86,7 +86,8 @@ def assert_uploaded(server: Server, source: Source, output: bytes) -> None:
     assert not notes_of(source).exists()
 
 
-def test_the_client_uploads_a_file_and_ends_with_its_record_and_a_link(server: Server, source: Source) -> None:
+def test_the_client_uploads_a_file_and_ends_with_its_record_and_a_link(start: ServerStarter, source: Source) -> None:
+    server = start()
     client = run(server, source)
     assert client.returncode == 0, client.stderr
     assert_uploaded(server, source, client.stdout)
@@ -95,7 +96,8 @@ def test_the_client_uploads_a_file_and_ends_with_its_record_and_a_link(server: S
     assert chunks_sent(server) == Counter(range(11))
 
 
-def test_an_empty_file_has_no_chunks_and_is_a_file_as_well(server: Server, tmp_path: Path) -> None:
+def test_an_empty_file_has_no_chunks_and_is_a_file_as_well(start: ServerStarter, tmp_path: Path) -> None:
+    server = start()
     source = random_file(tmp_path, size=0, name="empty.txt")
     client = run(server, source)
     assert client.returncode == 0, client.stderr
@@ -142,7 +144,10 @@ def test_the_client_finishes_by_itself_after_the_server_was_killed_and_started_a
     assert_uploaded(restarted, source, output)
 
 
-def test_a_client_that_was_killed_when_all_was_said_only_asks_for_the_result(server: Server, source: Source) -> None:
+def test_a_client_that_was_killed_when_all_was_said_only_asks_for_the_result(
+    start: ServerStarter, source: Source
+) -> None:
+    server = start()
     notes = begun_and_noted(server, source)
     assert run(server, source).returncode == 0
     sent = chunks_sent(server)
@@ -183,7 +188,8 @@ def test_an_upload_that_the_server_has_forgotten_is_begun_anew(start: ServerStar
     assert_uploaded(server, source, client.stdout)
 
 
-def test_a_type_that_is_not_allowed_is_said_in_a_sentence(server: Server, source: Source) -> None:
+def test_a_type_that_is_not_allowed_is_said_in_a_sentence(start: ServerStarter, source: Source) -> None:
+    server = start()
     client = run(server, source, "--type", "text/html")
     assert client.returncode == 1
     assert client.stderr.decode().strip() == "415: files of this type are not accepted (ERR_TYPE_NOT_ALLOWED)"
@@ -209,8 +215,9 @@ def test_the_api_key_is_taken_from_the_environment_or_a_file(
 
 @pytest.mark.parametrize(("content", "why"), [(None, "No such file"), ("\n", "there is no key in")])
 def test_a_key_that_is_not_there_is_said_in_a_sentence(
-    server: Server, source: Source, tmp_path: Path, content: str | None, why: str
+    start: ServerStarter, source: Source, tmp_path: Path, content: str | None, why: str
 ) -> None:
+    server = start()
     keys = tmp_path / "keys"
     if content is not None:
         keys.write_text(content)

@@ -47,7 +47,8 @@ def test_every_file_of_a_mixed_corpus_becomes_what_it_has_to(
 # --- what it costs when it is off ---
 
 
-def test_without_a_flag_of_the_pipeline_a_tus_upload_makes_no_record(server: Server) -> None:
+def test_without_a_flag_of_the_pipeline_a_tus_upload_makes_no_record(start: ServerStarter) -> None:
+    server = start()
     url = server.create(len(TEXT), Upload_Metadata=metadata(filetype="text/plain"))
     answer = server.patch(url, 0, TEXT)
     assert "link" not in answer.headers

@@ -89,8 +89,9 @@ def test_what_is_sent_of_an_unfinished_upload_ends_where_it_counts(shared: Serve
     assert body_of(shared.raw(get(shared, shared.url + "part"))) == CONTENT[:size]
 
 
-def test_clients_that_take_nothing_hinder_nobody(server: Server) -> None:
+def test_clients_that_take_nothing_hinder_nobody(start: ServerStarter) -> None:
     """There are more of them than threads."""
+    server = start()
     url = stored(server)
     with ExitStack() as stack:
         slow = [stack.enter_context(stalled(server, url)) for _ in range(30)]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.edge import readme_block
-from tests.running import DEADLINE, TUS, Server, ServerStarter, eventually, read_all
+from tests.running import DEADLINE, TUS, ServerStarter, eventually, read_all
 from tusd_py.server.listening import CannotListen, listen_on_port
 
 REQUEST = b"OPTIONS /files/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -109,7 +109,8 @@ def test_what_cannot_be_served_of_systemds_is_refused(start: ServerStarter, pass
     assert why in server.output()
 
 
-def test_sockets_that_were_for_another_process_are_none_of_ours(start: ServerStarter, server: Server) -> None:
+def test_sockets_that_were_for_another_process_are_none_of_ours(start: ServerStarter) -> None:
+    server = start()
     other = start(wrapper=activation(process="1"), upload_dir=server.upload_dir.parent / "other")
     assert re.search(r"Using 127\.0\.0\.1:0 as address", other.output())
     assert other.request("OPTIONS", headers=TUS).status == 200

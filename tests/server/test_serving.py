@@ -122,13 +122,15 @@ def test_another_file_is_not_replaced_by_a_socket(start: ServerStarter, tmp_path
     assert path.read_text() == "x"
 
 
-def test_a_taken_port_is_said_and_ends_the_start(start: ServerStarter, server: Server, tmp_path: Path) -> None:
+def test_a_taken_port_is_said_and_ends_the_start(start: ServerStarter, tmp_path: Path) -> None:
+    server = start()
     second = start(port=server.port, upload_dir=tmp_path / "other", wait=False)
     assert second.process.wait(DEADLINE) == 1
     assert "ddress already in use" in second.output()
 
 
-def test_the_limit_of_open_files_is_raised_to_the_hard_one(server: Server) -> None:
+def test_the_limit_of_open_files_is_raised_to_the_hard_one(start: ServerStarter) -> None:
+    server = start()
     for line in Path(f"/proc/{server.pid}/limits").read_text().splitlines():
         if line.startswith("Max open files"):
             soft, hard = line.split()[3:5]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chunked import fields_of
-from tests.running import DEADLINE, TUS, Server, ServerStarter
+from tests.running import DEADLINE, TUS, ServerStarter
 from tests.web.api import SMALL_CHUNKS, ApiClient, announcement, error_of
 
 ORIGIN = {"Origin": "https://page.example"}
@@ -138,7 +138,8 @@ def test_cors_can_be_switched_off(start: ServerStarter) -> None:
 # --- beside it ---
 
 
-def test_requests_and_errors_are_counted(server: Server) -> None:
+def test_requests_and_errors_are_counted(start: ServerStarter) -> None:
+    server = start()
     api = ApiClient(server)
     upload_id, _ = api.upload(b"hello")
     api.call("GET", "/uploads/unknown/status")
@@ -150,7 +151,8 @@ def test_requests_and_errors_are_counted(server: Server) -> None:
     assert "tusd_bytes_received 5.0" in metrics
 
 
-def test_every_request_is_logged_with_its_id(server: Server) -> None:
+def test_every_request_is_logged_with_its_id(start: ServerStarter) -> None:
+    server = start()
     ApiClient(server).call("GET", "/uploads/unknown/status", headers={"X-Request-ID": "abc"})
     assert "event=RequestIncoming method=GET path=/uploads/unknown/status requestId=abc" in server.output()
     assert "event=ResponseOutgoing method=GET path=/uploads/unknown/status requestId=abc status=404" in server.output()

@@ -211,7 +211,8 @@ def test_a_concatenation_that_nobody_waits_for_ends(server: Server) -> None:
     assert uploads_in(server.upload_dir) == before
 
 
-def test_a_stop_ends_a_concatenation_and_leaves_nothing(server: Server) -> None:
+def test_a_stop_ends_a_concatenation_and_leaves_nothing(start: ServerStarter) -> None:
+    server = start()
     with server.connection() as connection:
         before = in_the_making(server, connection)
         server.process.send_signal(signal.SIGTERM)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.running import CHUNK, TUS, Server, request_head
+from tests.running import CHUNK, TUS, Server, ServerStarter, request_head
 from tests.tusd_directory import write_as_tusd
 
 METHODS = ("HEAD", "GET", "PATCH", "DELETE")
@@ -45,7 +45,7 @@ def with_an_upload(server: Server) -> str:
     """The id of a partial upload of five bytes, two of which are there."""
     url = server.create(5, Upload_Concat="partial")
     server.patch(url, 0, b"he")
-    (server.upload_dir / "folder").mkdir()
+    (server.upload_dir / "folder").mkdir(exist_ok=True)
     for place in (".tusd-py/planted", "planted.stop", "planted.lock", "../outside"):
         write_as_tusd(server.upload_dir, place, b"", Size=0, IsPartial=True)
     return url.rpartition("/")[2]
@@ -89,7 +89,8 @@ def test_a_control_byte_in_a_path_is_no_http(server: Server, byte: bytes) -> Non
     assert server.files() == before
 
 
-def test_what_lies_in_the_directory_without_a_description_is_no_upload(server: Server) -> None:
+def test_what_lies_in_the_directory_without_a_description_is_no_upload(start: ServerStarter) -> None:
+    server = start()
     (server.upload_dir / "notes").write_text("not an upload")
     (server.upload_dir / "folder").mkdir()
     (server.upload_dir / "folder.info").mkdir()
