@@ -88,7 +88,7 @@ def test_bytes_are_counted_however_they_come_and_what_go_would_refuse_is_no_erro
     assert values(server, "tusd_bytes_received") == {"": 5}
     assert server.request("GET", url, {"Range": "bytes=9-"}).status == 416
     with server.connection(), server.connection():
-        assert values(server, "tusd_connections_open") == {"": 3}
+        eventually(lambda: values(server, "tusd_connections_open") == {"": 3})
     eventually(lambda: values(server, "tusd_connections_open") == {"": 1})
     assert values(server, "tusd_errors_total") == {}
 
@@ -119,4 +119,4 @@ def test_what_hooks_decide_is_counted_as_it_ends(start: ServerStarter) -> None:
 def test_the_process_is_described_with_the_names_of_all_prometheus_libraries(fresh: Server) -> None:
     names = ("cpu_seconds_total", "open_fds", "max_fds", "virtual_memory_bytes", "resident_memory_bytes")
     assert [name for name in names if values(fresh, f"process_{name}")[""] <= 0] == []
-    assert time.time() - 3600 < values(fresh, "process_start_time_seconds")[""] <= time.time()
+    assert abs(time.time() - values(fresh, "process_start_time_seconds")[""]) < 3600

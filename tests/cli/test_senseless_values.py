@@ -100,7 +100,13 @@ def test_what_makes_sense_is_taken(flags: tuple[str, ...]) -> None:
         (("-chunk-size", "0"), "-chunk-size must be a multiple of 65536, not 0"),
         (("-chunk-size", "-65536"), "-chunk-size must be a multiple of 65536, not -65536"),
         (("-chunk-size", "65537"), "-chunk-size must be a multiple of 65536, not 65537"),
-        (("-allowed-types", "image/*"), "-allowed-types must be media types such as image/png, .* 'image/\\*' is none"),
+        *(
+            (
+                ("-allowed-types", value),
+                "-allowed-types must be media types such as .*, and '.*' is none",
+            )
+            for value in ("image/*", "png", ",", "image/png,,text/plain", "image/png,")
+        ),
         (("-clamd", "nonsense"), "-clamd must be unix:/path or tcp://host:port, not 'nonsense'"),
         (("-clamd", "unix:relative"), "-clamd must be .* not 'unix:relative'"),
         (("-clamd", "tcp://localhost:99999"), "-clamd must be .* not 'tcp://localhost:99999'"),
@@ -108,7 +114,10 @@ def test_what_makes_sense_is_taken(flags: tuple[str, ...]) -> None:
             (("-thumbnails", value), f"-thumbnails must be sides of 1 to 4096 pixels, with commas, not '{value}'")
             for value in ("abc", "0", "128,99999", ",", "128,,256", "128, 256", "-1")
         ),
-        (("-trusted-proxies", "10.0.0.1/8"), "-trusted-proxies must be networks such as 10.0.0.0/8: .*"),
+        *(
+            (("-trusted-proxies", value), "-trusted-proxies must be networks such as 10.0.0.0/8: .*")
+            for value in ("10.0.0.1/8", "proxy.example", ",", "10.0.0.0/8,", " ")
+        ),
         (("-hooks-http", "http://me:s3cret@[bad"), "-hooks-http: hook endpoint must be an http or https URL"),
         (("-hooks-python", "nonsense"), "-hooks-python: 'nonsense' is not of the form module:object"),
         (("-webhook-url", "ftp://s3cret"), "-webhook-url: the URL of a webhook must be an http or https URL"),

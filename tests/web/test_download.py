@@ -117,6 +117,8 @@ def test_conditions(server: Server) -> None:
     assert get(server, url, If_None_Match="*").status == 304
     assert get(server, url, If_Match='"x"').status == 412
     assert get(server, url, If_Match="*").status == 200
+    assert get(server, url, If_None_Match='"x"', If_Modified_Since=date).status == 200
+    assert get(server, url, If_Match="*", If_Unmodified_Since=earlier).status == 200
     assert get(server, url, If_Range=date, Range="bytes=0-1").status == 206
     assert get(server, url, If_Range=earlier, Range="bytes=0-1").status == 200
 

@@ -180,10 +180,10 @@ def _listening(flags: Mapping[str, Any]) -> Iterator[tuple[socket.socket, str]]:
 
 def build_app(flags: Mapping[str, Any], board: Board | None = None) -> Starlette:
     """The application that the flags ask for. Raises `Fatal` for what is not possible."""
-    types, proxies = flags["allowed_types"], flags["trusted_proxies"].split(",")
+    types = flags["allowed_types"]
     keywords = {name: value for name, value in flags.items() if name in _KEYWORDS} | {
-        "allowed_types": None if types is None else types.split(","),
-        "trusted_proxies": [network.strip() for network in proxies if network.strip()],
+        "allowed_types": None if types is None else _listed(types),
+        "trusted_proxies": _listed(flags["trusted_proxies"]),
         "metrics_path": flags["metrics_path"] if flags["expose_metrics"] else None,
         "health_path": HEALTH_PATH,
         "board": board,
@@ -200,3 +200,8 @@ def build_app(flags: Mapping[str, Any], board: Board | None = None) -> Starlette
         raise Fatal(in_flags(str(error))) from error
     except re.error as error:
         raise Fatal(f"-cors-allow-origin is not a regular expression: {error}") from error
+
+
+def _listed(text: str) -> list[str]:
+    """What stands between commas; nothing between two of them is judged as any other word."""
+    return [word.strip() for word in text.split(",")] if text else []

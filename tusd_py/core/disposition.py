@@ -47,7 +47,7 @@ def is_media_type(text: str) -> bool:
 
 def media_types(texts: Sequence[str]) -> frozenset[str]:
     """The types that an operator allows. Raises ValueError for what is none, and would never be found in a file."""
-    kinds = frozenset(kind for text in texts if (kind := media_type(text)))
+    kinds = frozenset(map(media_type, texts))
     for kind in kinds:
         if "*" in kind or not is_media_type(kind):
             raise ValueError(f"allowed_types must be media types such as image/png, with commas, and {kind!r} is none")
