@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests import chunked
-from tests.running import CHUNK, TUS, Server, ServerStarter, eventually, read_head, request_head
+from tests.running import CHUNK, DEADLINE, TUS, Server, ServerStarter, eventually, read_head, request_head
 from tests.web.test_core import patch_head
 from tests.web.test_creation import uploads_in
 
@@ -51,6 +51,17 @@ def test_a_directory_that_becomes_read_only_is_trouble_that_passes(start: Server
     assert server.files() == before
     assert server.patch(url, 5, b" world").status == 204
     assert server.path_of(url).read_bytes() == b"hello world"
+
+
+@pytest.mark.parametrize("flags", [(), ("-workers", "2")])
+def test_a_directory_in_which_no_file_can_be_made_ends_the_start(
+    start: ServerStarter, disk: Path, flags: tuple[str, ...]
+) -> None:
+    start(upload_dir=disk).kill()
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    server = start(*flags, upload_dir=disk, wait=False)
+    assert server.process.wait(DEADLINE) == 1
+    assert server.output().endswith(f"unable to create files in '{disk}/.tusd-py': Read-only file system\n")
 
 
 def with_few_descriptors(start: ServerStarter) -> Server:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from tusd_py.store.workspace import sync_directory
 
@@ -42,6 +43,7 @@ def prepare_directories(directory: Path, state_directory: Path, directory_mode: 
                 sync_directory(parent)
     except OSError as error:
         raise UnusableDirectory(f"unable to create directory: {error}") from error
+    _check_that_files_can_be_made(state_directory)
     if directory.stat().st_dev != state_directory.stat().st_dev:
         raise UnusableDirectory(
             f"the state directory '{state_directory}' must be on the same file system as '{directory}'"
@@ -61,6 +63,14 @@ def _check_place(directory: Path, state_directory: Path) -> None:
             f"the state directory '{state_directory}' is among the uploads in '{directory}'; "
             "put it elsewhere, or give it a name that begins with a dot"
         )
+
+
+def _check_that_files_can_be_made(state_directory: Path) -> None:
+    try:
+        with TemporaryFile(dir=state_directory / "run"):
+            pass
+    except OSError as error:
+        raise UnusableDirectory(f"unable to create files in '{state_directory}': {error.strerror}") from error
 
 
 def _make(directory: Path, mode: int) -> set[Path]:
