@@ -1,4 +1,4 @@
-"""A browser for tests of pages."""
+"""A browser for tests of pages, and servers for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
-from tests.running import DEADLINE
+from tests.running import DEADLINE, Server, ServerStarter
 
 BROWSER_FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -26,6 +26,12 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=executable, args=BROWSER_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def server(start: ServerStarter) -> Server:
+    """One for each test, which counts what it has been sent."""
+    return start()
 
 
 @pytest.fixture

@@ -43,9 +43,8 @@ def tus_tab(context: BrowserContext, origin: str, server: Server, **options: Any
 
 
 def test_uppy_uploads_from_a_page_of_another_origin(
-    context: BrowserContext, origin: str, start: ServerStarter, source: Source, tmp_path: Path
+    context: BrowserContext, origin: str, server: Server, source: Source, tmp_path: Path
 ) -> None:
-    server = start()
     tab = tus_tab(context, origin, server)
     url = tab.begin(source)
     tab.finish()
@@ -58,9 +57,8 @@ def test_uppy_uploads_from_a_page_of_another_origin(
 
 
 def test_uppy_links_to_the_download_of_a_complete_file(
-    context: BrowserContext, origin: str, start: ServerStarter, source: Source
+    context: BrowserContext, origin: str, server: Server, source: Source
 ) -> None:
-    server = start()
     tab = tus_tab(context, origin, server)
     url = tab.begin(source)
     tab.finish()
@@ -72,9 +70,8 @@ def test_uppy_links_to_the_download_of_a_complete_file(
 
 
 def test_uppy_goes_on_at_the_offset_after_a_pause(
-    context: BrowserContext, origin: str, start: ServerStarter, source: Source
+    context: BrowserContext, origin: str, server: Server, source: Source
 ) -> None:
-    server = start()
     tab = tus_tab(context, origin, server)
     url = tab.begin_slowly(server, source)
     tab.press("Pause")
@@ -93,9 +90,8 @@ def test_uppy_goes_on_at_the_offset_after_a_pause(
 
 
 def test_uppy_goes_on_at_the_offset_after_the_page_was_reloaded(
-    context: BrowserContext, origin: str, start: ServerStarter, source: Source
+    context: BrowserContext, origin: str, server: Server, source: Source
 ) -> None:
-    server = start()
     tab = tus_tab(context, origin, server)
     url = tab.begin_slowly(server, source)
     sent = tab.sent()
@@ -134,9 +130,8 @@ def test_uppy_sends_cookies_only_when_told_to(
 
 
 def test_uppy_cannot_send_cookies_to_a_server_that_does_not_allow_credentials(
-    context: BrowserContext, origin: str, start: ServerStarter, source: Source
+    context: BrowserContext, origin: str, server: Server, source: Source
 ) -> None:
-    server = start()
     tab = tus_tab(context, origin, server, withCredentials=True, retryDelays=[])
     tab.add(source)
     tab.press("Upload 1 file")
@@ -145,9 +140,8 @@ def test_uppy_cannot_send_cookies_to_a_server_that_does_not_allow_credentials(
 
 
 def test_uppy_deletes_an_upload_that_is_cancelled_in_the_middle(
-    context: BrowserContext, origin: str, start: ServerStarter, source: Source
+    context: BrowserContext, origin: str, server: Server, source: Source
 ) -> None:
-    server = start()
     tab = tus_tab(context, origin, server)
     url = tab.begin_slowly(server, source)
     with tab.page.expect_response(lambda response: response.request.method == "DELETE") as deleted:

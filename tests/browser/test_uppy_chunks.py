@@ -80,9 +80,8 @@ def assert_ready(server: Server, path: str, source: Source) -> None:
 
 
 def test_uppy_uploads_in_chunks_and_links_to_the_file(
-    context: BrowserContext, origin: str, start: ServerStarter, source: Source
+    context: BrowserContext, origin: str, server: Server, source: Source
 ) -> None:
-    server = start()
     tab = chunk_tab(context, origin, server)
     path = begin(tab, source)
     tab.finish()
@@ -94,8 +93,7 @@ def test_uppy_uploads_in_chunks_and_links_to_the_file(
     assert digest_of(download.value.path()) == source.digest
 
 
-def test_a_small_file_is_one_chunk(context: BrowserContext, origin: str, start: ServerStarter, tmp_path: Path) -> None:
-    server = start()
+def test_a_small_file_is_one_chunk(context: BrowserContext, origin: str, server: Server, tmp_path: Path) -> None:
     source = random_file(tmp_path, size=1000, name="small.zip", start=ZIP)
     tab = chunk_tab(context, origin, server)
     path = begin(tab, source)
@@ -105,9 +103,8 @@ def test_a_small_file_is_one_chunk(context: BrowserContext, origin: str, start: 
 
 
 def test_uppy_sends_only_what_is_missing_after_a_pause(
-    context: BrowserContext, origin: str, start: ServerStarter, source: Source
+    context: BrowserContext, origin: str, server: Server, source: Source
 ) -> None:
-    server = start()
     tab = chunk_tab(context, origin, server)
     path = begin_slowly(tab, server, source)
     tab.press("Pause")
@@ -136,9 +133,8 @@ def test_uppy_finishes_by_itself_after_the_server_was_killed_and_started_again(
 
 
 def test_uppy_removes_an_upload_that_is_cancelled_in_the_middle(
-    context: BrowserContext, origin: str, start: ServerStarter, source: Source
+    context: BrowserContext, origin: str, server: Server, source: Source
 ) -> None:
-    server = start()
     tab = chunk_tab(context, origin, server)
     path = begin_slowly(tab, server, source)
     with tab.page.expect_response(lambda response: response.request.method == "DELETE") as deleted:

@@ -1,4 +1,4 @@
-"""A disk of its own for tests of trouble with disks."""
+"""Servers that are done harm, and a disk of its own for tests of trouble with disks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.running import Server, ServerStarter
+
+
+@pytest.fixture
+def server(start: ServerStarter) -> Server:
+    """One for each test, with the default flags and an empty directory."""
+    return start()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.running import TUS, Server, ServerStarter, eventually, read_head
+from tests.running import TUS, Server, eventually, read_head
 from tests.web.test_core import patch_head
 
 
@@ -58,8 +58,7 @@ SPOILT: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def test_a_spoilt_description_is_our_error_and_harms_no_other_upload(start: ServerStarter) -> None:
-    server = start()
+def test_a_spoilt_description_is_our_error_and_harms_no_other_upload(server: Server) -> None:
     other = server.create(1000)
     for number, (name, spoil) in enumerate(SPOILT.items()):
         url = half_done(server)
@@ -86,8 +85,7 @@ VANISHED: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("ending", ["", ".info"], ids=["data", "description"])
-def test_an_upload_without_one_of_its_files_does_not_exist_until_it_is_back(start: ServerStarter, ending: str) -> None:
-    server = start()
+def test_an_upload_without_one_of_its_files_does_not_exist_until_it_is_back(server: Server, ending: str) -> None:
     for name, put in VANISHED.items():
         url = half_done(server)
         path = Path(f"{server.path_of(url)}{ending}")
@@ -106,9 +104,8 @@ def test_an_upload_without_one_of_its_files_does_not_exist_until_it_is_back(star
 @pytest.mark.parametrize("endings", [[""], [".info"], ["", ".info"]], ids=["data", "description", "both"])
 @pytest.mark.parametrize("is_checked", [False, True])
 def test_nobody_is_told_that_the_bytes_of_a_vanished_upload_were_kept(
-    start: ServerStarter, endings: list[str], is_checked: bool
+    server: Server, endings: list[str], is_checked: bool
 ) -> None:
-    server = start()
     for size in (200_000, 400_000):
         url = server.create(size)
         body = bytes(size)

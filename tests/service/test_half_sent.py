@@ -27,8 +27,7 @@ def assert_nothing_half_made(server: Server) -> None:
     assert names == described | {f"{name}.info" for name in described}
 
 
-def test_a_client_that_ends_its_half_is_told_and_can_go_on(start: ServerStarter) -> None:
-    server = start()
+def test_a_client_that_ends_its_half_is_told_and_can_go_on(server: Server) -> None:
     with half_sent_requests(server) as requests:
         for request in requests:
             request.connection.shutdown(socket.SHUT_WR)
@@ -40,8 +39,7 @@ def test_a_client_that_ends_its_half_is_told_and_can_go_on(start: ServerStarter)
 
 
 @pytest.mark.parametrize("end", ["closed", "reset"])
-def test_a_client_that_is_gone_can_come_back(start: ServerStarter, end: str) -> None:
-    server = start()
+def test_a_client_that_is_gone_can_come_back(server: Server, end: str) -> None:
     with half_sent_requests(server) as requests:
         for request in requests:
             if end == "reset":
@@ -86,8 +84,7 @@ def test_a_killed_server_is_followed_by_one_that_goes_on(start: ServerStarter) -
     assert_nothing_half_made(server)
 
 
-def test_whoever_asks_for_the_offset_replaces_the_writer(start: ServerStarter) -> None:
-    server = start()
+def test_whoever_asks_for_the_offset_replaces_the_writer(server: Server) -> None:
     with half_sent_requests(server) as requests:
         for request in requests:
             request.assert_resumable(server)
@@ -97,8 +94,7 @@ def test_whoever_asks_for_the_offset_replaces_the_writer(start: ServerStarter) -
     assert_nothing_half_made(server)
 
 
-def test_a_delete_ends_the_writer_and_leaves_nothing(start: ServerStarter) -> None:
-    server = start()
+def test_a_delete_ends_the_writer_and_leaves_nothing(server: Server) -> None:
     with half_sent_requests(server) as requests:
         for request in requests:
             assert server.request("DELETE", request.url, TUS).status == 204, request.name
@@ -109,9 +105,8 @@ def test_a_delete_ends_the_writer_and_leaves_nothing(start: ServerStarter) -> No
     assert server.files() == {}
 
 
-def test_an_upload_that_vanishes_ends_its_writer_in_peace(start: ServerStarter) -> None:
+def test_an_upload_that_vanishes_ends_its_writer_in_peace(server: Server) -> None:
     """Somebody has removed the files."""
-    server = start()
     with half_sent_requests(server) as requests:
         for request in requests:
             for path in server.upload_dir.glob(f"{server.path_of(request.url).name}*"):

@@ -50,8 +50,7 @@ def replace_a_stalled_request(first: Server, second: Server, size: int, method: 
     return seconds
 
 
-def test_a_request_that_is_about_to_end_may_end(start: ServerStarter) -> None:
-    server = start()
+def test_a_request_that_is_about_to_end_may_end(server: Server) -> None:
     url = server.create(1000)
     with server.connection() as connection:
         connection.sendall(patch_head(url, 0, 1000) + b"x" * 500)
@@ -82,8 +81,7 @@ def test_a_lock_that_is_not_released_is_said_to_be_taken(start: ServerStarter) -
     assert server.patch(url, 0, b"x").status == 204
 
 
-def test_many_who_want_an_upload_are_served_in_turn(start: ServerStarter) -> None:
-    server = start()
+def test_many_who_want_an_upload_are_served_in_turn(server: Server) -> None:
     url, other = server.create(10), server.create(10)
     with ThreadPoolExecutor(60) as pool:
         heads = [pool.submit(server.request, "HEAD", url, TUS) for _ in range(200)]

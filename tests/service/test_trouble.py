@@ -147,8 +147,7 @@ def _is_created(server: Server) -> bool:
         return False
 
 
-def test_an_upload_is_ended_by_its_last_byte_or_by_its_removal_and_never_half(start: ServerStarter) -> None:
-    server = start()
+def test_an_upload_is_ended_by_its_last_byte_or_by_its_removal_and_never_half(server: Server) -> None:
     for _ in range(30):
         url = server.create(5)
         with ThreadPoolExecutor(2) as pool:
@@ -161,14 +160,12 @@ def test_an_upload_is_ended_by_its_last_byte_or_by_its_removal_and_never_half(st
     assert uploads_in(server.upload_dir) == []
 
 
-def test_a_state_directory_that_is_gone_is_trouble_of_ours(start: ServerStarter) -> None:
-    server = start()
+def test_a_state_directory_that_is_gone_is_trouble_of_ours(server: Server) -> None:
     shutil.rmtree(server.upload_dir / ".tusd-py")
     assert server.request("POST", headers=TUS | {"Upload-Length": "5"}).status == 503
 
 
-def test_bytes_that_cannot_be_marked_as_unverified_are_told_to_come_back(start: ServerStarter) -> None:
-    server = start()
+def test_bytes_that_cannot_be_marked_as_unverified_are_told_to_come_back(server: Server) -> None:
     url = server.create(5)
     checksum = f"sha1 {b64encode(sha1(b'hello').digest()).decode()}"  # noqa: S324
     unverified = server.upload_dir / ".tusd-py" / "unverified"
@@ -179,9 +176,8 @@ def test_bytes_that_cannot_be_marked_as_unverified_are_told_to_come_back(start: 
     assert server.patch(url, 0, b"hello", Upload_Checksum=checksum).status == 204
 
 
-def test_a_directory_that_is_away_is_trouble_that_passes(start: ServerStarter) -> None:
+def test_a_directory_that_is_away_is_trouble_that_passes(server: Server) -> None:
     """An empty one is in its place, as where a file system is not mounted any more."""
-    server = start()
     part = server.create(5, Upload_Concat="partial")
     server.patch(part, 0, b"he")
     upload = chunked.initiate(server, chunked.Source(b"hello"))
@@ -215,9 +211,8 @@ def test_strange_things_in_the_workspace_do_not_end_the_sweep(start: ServerStart
     eventually(lambda: not server.path_of(url).exists())
 
 
-def test_rejected_bytes_are_never_shown(start: ServerStarter) -> None:
+def test_rejected_bytes_are_never_shown(server: Server) -> None:
     """One client sends bytes with a wrong checksum again and again, another one looks."""
-    server = start()
     url = server.create(1)
     wrong = "sha1 " + "A" * 27 + "="
     with ThreadPoolExecutor(4) as pool:
