@@ -40,9 +40,6 @@ DEFAULT_EVENTS = (
 FILE_EVENTS = frozenset({Event.FILE_READY, Event.FILE_QUARANTINED, Event.FILE_FAILED})
 """What becomes of a file after the steps that it goes through; tusd does not know these."""
 
-DURABLE_EVENTS = frozenset({Event.POST_CREATE, Event.POST_FINISH, Event.POST_TERMINATE}) | FILE_EVENTS
-"""Events that are kept on disk until they are delivered; nobody waits for their answers."""
-
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:

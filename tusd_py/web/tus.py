@@ -46,7 +46,6 @@ class TusOptions:
     termination: bool = True
     concatenation: bool = True
     expiration: bool = False
-    trailers: bool = False
     allowed_types: frozenset[str] = frozenset()
     api_path: str = ""
 
