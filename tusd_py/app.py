@@ -158,10 +158,9 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     api_keys = read_keys(Path(api_key_file)) if api_key_file else ()
     limits = Limits(
         max_size=max(max_size, 0),
-        expire_after=max(expire_after, 0.0),
+        expire_after=expire_after,
         lock_timeout=acquire_lock_timeout if acquire_lock_timeout > 0 else 20.0,
         min_free_space=min_free_space,
-        max_unfinished=max_unfinished,
         strict=compat == "spec",
     )
 
@@ -195,11 +194,11 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         uploads,
         finished,
         limits=ChunkLimits(chunk_size, limits.lock_timeout, min_free_space),
-        expire_after=max(chunk_expire_after, 0.0),
+        expire_after=chunk_expire_after,
     )
 
     duties = Duties(ground.state_directory / "run", ground.body_threads)
-    look_at_uploads = bool(limits.expire_after or limits.max_unfinished)
+    look_at_uploads = bool(expire_after or max_unfinished)
     sweeper = Sweeper(
         store,
         uploads,
@@ -207,7 +206,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
         ground.unfinished,
         ground.body_threads,
         partial(duties.is_ours, "expiry" if look_at_uploads else "traces"),
-        expire_after=min(filter(None, (limits.expire_after, chunk_expire_after)), default=0.0),
+        expire_after=min(filter(None, (expire_after, chunk_expire_after)), default=0.0),
         look_at_uploads=look_at_uploads,
     )
     sweeps = [on_duty(partial(duties.is_ours, name), sweep) for name, sweep in finished.sweeps.items()]
@@ -240,7 +239,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
             strict=limits.strict,
             termination=not disable_termination,
             concatenation=not disable_concatenation,
-            expiration=bool(limits.expire_after),
+            expiration=bool(expire_after),
             allowed_types=tus_types,
             api_path=api_path,
         ),

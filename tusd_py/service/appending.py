@@ -28,7 +28,6 @@ class Limits:
     expire_after: float = 0.0
     lock_timeout: float = 20.0
     min_free_space: int = 0
-    max_unfinished: int = 0
     strict: bool = True
 
 
