@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import DEADLINE, Server, ServerStarter, eventually, reserved_port
+from tests.running import DEADLINE, Server, ServerStarter, eventually, request_head, reserved_port
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -162,6 +162,11 @@ def test_a_log_in_no_known_format_is_text_as_with_tusd(start: ServerStarter) -> 
     assert re.search(r"^\d{4}/\d\d/\d\d \S+ level=INFO event=UploadCreated ", server.output(), re.MULTILINE)
 
 
+@pytest.fixture(scope="module")
+def fresh(start_shared: ServerStarter) -> Server:
+    return start_shared()
+
+
 def test_pages_beside_the_uploads(start: ServerStarter) -> None:
     server = start()
     greeting = server.request("PUT", "/anything")
@@ -173,6 +178,27 @@ def test_pages_beside_the_uploads(start: ServerStarter) -> None:
     assert lines[-3:] == ["Version = 0.1.0", "GitCommit = n/a", "BuildDate = n/a"]
     assert greeting.headers["content-type"] == "text/plain; charset=utf-8"
     assert json.loads(server.request("GET", "/health").body) == {"status": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("path", "clean"),
+    [
+        ("//files/", "/files/"),
+        ("//files//?a=b", "/files/?a=b"),
+        ("/./files/x%20y", "/files/x%20y"),
+        ("/a/../files/x", "/files/x"),
+        ("//evil.example/..//files", "/files"),
+        ("///evil.example/", "/evil.example/"),
+        ("/\\\\evil.example//", "/%5C%5Cevil.example/"),
+        ("//", "/"),
+        ("/..", "/"),
+    ],
+)
+def test_a_path_with_slashes_too_many_leads_to_the_one_that_is_meant(fresh: Server, path: str, clean: str) -> None:
+    """As Go's server does, with a status by which clients repeat what they have sent."""
+    answer = fresh.raw(request_head("POST", path, {"Connection": "close"}))
+    assert answer.startswith(b"HTTP/1.1 307 ")
+    assert f"\r\nlocation: {clean}\r\n".encode() in answer
 
 
 def test_pages_can_be_switched_off(start: ServerStarter) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
@@ -16,7 +18,10 @@ Page = Callable[[Request], Awaitable[Response]]
 
 
 class Greeting:
-    """Answers every path that nothing else answers, with any method (as tusd)."""
+    """Answers every path that nothing else answers, with any method (as tusd).
+
+    A path such as `//files/`, which clients make of a base URL with a slash too many, leads to the one that is meant.
+    """
 
     def __init__(self, version: str, base_path: str, metrics_path: str | None, *, is_shown: bool) -> None:
         title = "Welcome to tusd_py"
@@ -30,8 +35,21 @@ class Greeting:
         self._is_shown = is_shown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = PlainTextResponse(self._text) if self._is_shown else PlainTextResponse("404 page not found\n", 404)
+        path = scope["path"]
+        if (clean := _clean(path)) != path:
+            query = scope["query_string"].decode("latin-1")
+            response: Response = RedirectResponse(quote(clean) + (f"?{query}" if query else ""), 307)
+        elif self._is_shown:
+            response = PlainTextResponse(self._text)
+        else:
+            response = PlainTextResponse("404 page not found\n", 404)
         await response(scope, receive, send)
+
+
+def _clean(path: str) -> str:
+    """The path that is meant by one with empty segments or dots, to which Go's server redirects."""
+    clean = "/" + posixpath.normpath(path).lstrip("/")
+    return clean + "/" if path.endswith("/") and clean != "/" else clean
 
 
 def own_pages(
