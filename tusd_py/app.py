@@ -34,6 +34,7 @@ from tusd_py.store.keys import load_or_create_signing_keys, read_keys
 from tusd_py.version import __version__
 from tusd_py.web.api import Api, ApiOptions
 from tusd_py.web.api_endpoint import ApiEndpoint
+from tusd_py.web.application import Application
 from tusd_py.web.context import Context
 from tusd_py.web.cors import Cors
 from tusd_py.web.download import DownloadOptions, Downloads
@@ -293,7 +294,7 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
     if show_greeting is not None:
         routes.append(Route("/{path:path}", Greeting(__version__, base_path, metrics_path, is_shown=show_greeting)))
 
-    app = Starlette(routes=routes, lifespan=lifespan)
+    app = Application(routes=routes, lifespan=lifespan)
     app.router.redirect_slashes = False
     app.state.tusd_py = work
     app.state.metrics = metrics

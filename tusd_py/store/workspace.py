@@ -56,12 +56,16 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
-    """A file in the making: `descriptor` is open for reading and writing and locked."""
+    """A file in the making: `descriptor` is open for reading and writing and locked.
+
+    `has_trace` is whether it still has its name in the workspace.
+    """
 
     path: str
     descriptor: int
+    has_trace: bool = True
 
     def write(self, data: bytes, *, durable: bool) -> None:
         write_all(self.descriptor, data)
@@ -79,10 +83,12 @@ class Entry:
         """The same, when nothing is left to be done that a crash could end: no trace of the work is needed any more."""
         os.link(self.path, target)
         os.unlink(self.path)
+        self.has_trace = False
 
     def replace(self, target: str | Path) -> None:
         """Publish in place of the file that has this name."""
         os.rename(self.path, target)
+        self.has_trace = False
 
 
 class Workspace:
@@ -100,8 +106,9 @@ class Workspace:
         try:
             yield entry
         finally:
-            with suppress(FileNotFoundError):
-                os.unlink(entry.path)
+            if entry.has_trace:
+                with suppress(FileNotFoundError):
+                    os.unlink(entry.path)
             os.close(entry.descriptor)
 
     @contextmanager
