@@ -15,6 +15,8 @@ from tusd_py.core.uploads import CHUNKS, TUS, Upload
 
 EXTRAS = "TusdPy"
 
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 class CorruptInfo(ValueError):
     """The text is not the description of an upload."""
@@ -42,7 +44,7 @@ def encode_info(upload: Upload, info_path: str) -> bytes:
         "Storage": {"InfoPath": info_path, "Path": upload.path, "Type": "filestore"},
         EXTRAS: extras,
     }
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _to_json(document).encode("utf-8", "replace")
 
 
 def decode_info(text: bytes, upload_id: str) -> Upload:

@@ -68,8 +68,9 @@ class RequestBody:
         """Everything that came since the last batch; what came before an early end comes out before it."""
         self._start_reading()
         while True:
-            await self._wait_for_news()
-            await self._gather()
+            if not self._is_complete:
+                await self._wait_for_news()
+                await self._gather()
             if self._pieces:
                 batch, self._pieces, self._waiting_bytes = self._pieces, [], 0
                 self._room.set()
