@@ -265,6 +265,11 @@ def read_head(connection: socket.socket) -> bytes:
     return data
 
 
+def uploads_in(directory: Path) -> list[str]:
+    """Names in the upload directory, our own state directory left out."""
+    return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
+
+
 def has_size(path: Path, size: int) -> Callable[[], bool]:
     """For `eventually`: whether the file has this many bytes."""
     return lambda: path.stat().st_size == size

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.running import CHUNK, TUS, ServerStarter, eventually
-from tests.web.test_creation import uploads_in
+from tests.running import CHUNK, TUS, ServerStarter, eventually, uploads_in
 
 
 def test_what_would_leave_too_little_free_space_is_refused(start: ServerStarter, tmp_path: Path) -> None:

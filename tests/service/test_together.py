@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.chunked import Source, complete, fields_of, initiate, put_all, record_when_settled, status
-from tests.running import START_DEADLINE, TUS, Server, ServerStarter, eventually
-from tests.web.test_creation import uploads_in
+from tests.running import START_DEADLINE, TUS, Server, ServerStarter, eventually, uploads_in
 
 ASKED = 6
 """Requests, by which every one of two or three workers is asked, and more than once."""

@@ -11,9 +11,19 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.running import CHUNK, DEADLINE, TUS, Answer, Server, ServerStarter, eventually, read_all, request_head
+from tests.running import (
+    CHUNK,
+    DEADLINE,
+    TUS,
+    Answer,
+    Server,
+    ServerStarter,
+    eventually,
+    read_all,
+    request_head,
+    uploads_in,
+)
 from tests.tusd_directory import write_as_tusd
-from tests.web.test_creation import uploads_in
 
 
 def part(server: Server, body: bytes) -> str:

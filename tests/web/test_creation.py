@@ -9,13 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.running import CHUNK, TUS, Server, ServerStarter, request_head
+from tests.running import CHUNK, TUS, Server, ServerStarter, request_head, uploads_in
 from tests.web.test_core import chunked
-
-
-def uploads_in(directory: Path) -> list[str]:
-    """Names in the upload directory, our own state directory left out."""
-    return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
 
 
 def test_an_upload_is_created_where_its_location_says(server: Server) -> None:

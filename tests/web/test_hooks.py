@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.chunked import Source, complete, initiate, put_all, status
-from tests.running import CHUNK, TUS, Server, ServerStarter, eventually, read_all
+from tests.running import CHUNK, TUS, Server, ServerStarter, eventually, read_all, uploads_in
 
 Document = dict[str, Any]
 ALL = "pre-create,post-create,post-receive,pre-finish,post-finish,pre-terminate,post-terminate"
@@ -68,11 +68,6 @@ def receiver() -> Iterator[Receiver]:
 
 def hooked(start: ServerStarter, receiver: Receiver, *flags: str, events: str = ALL) -> Server:
     return start("-hooks-http", receiver.url, "-hooks-enabled-events", events, *flags)
-
-
-def visible(server: Server) -> list[str]:
-    """What is in the upload directory beside the state directory."""
-    return [path.name for path in server.upload_dir.iterdir() if not path.name.startswith(".")]
 
 
 def metadata(**values: str) -> str:
@@ -129,7 +124,7 @@ def test_a_refused_creation_leaves_nothing_and_says_what_the_hook_says(
     answer = server.request("POST", headers=TUS | {"Upload-Length": "5"})
     assert (answer.status, answer.body, answer.headers["x-reason"]) == (402, b'{"message":"no"}', "quota")
     assert receiver.types() == ["pre-create"]
-    assert not visible(server)
+    assert not uploads_in(server.upload_dir)
 
 
 def test_a_refused_creation_without_words_is_400(start: ServerStarter, receiver: Receiver) -> None:
@@ -162,7 +157,7 @@ def test_an_id_that_cannot_be_used_is_an_error_of_the_hook(start: ServerStarter,
         receiver.answer = lambda _call, upload_id=upload_id: {"ChangeFileInfo": {"ID": upload_id}}  # type: ignore[misc]
         answer = server.request("POST", headers=TUS | {"Upload-Length": "5"})
         assert (answer.status, answer.code) == (500, "ERR_INTERNAL_SERVER_ERROR"), upload_id
-        assert not visible(server)
+        assert not uploads_in(server.upload_dir)
 
 
 def test_a_place_that_is_not_for_data_is_an_error_of_the_hook(start: ServerStarter, receiver: Receiver) -> None:
@@ -173,7 +168,7 @@ def test_a_place_that_is_not_for_data_is_an_error_of_the_hook(start: ServerStart
         answer = server.request("POST", headers=TUS | {"Upload-Length": "5"})
         assert (answer.status, answer.code) == (500, "ERR_INTERNAL_SERVER_ERROR"), path
         assert b"Storage.Path must not be reserved" in answer.body
-        assert not visible(server)
+        assert not uploads_in(server.upload_dir)
 
 
 def test_no_two_uploads_have_the_same_place(start: ServerStarter, receiver: Receiver) -> None:
@@ -219,7 +214,7 @@ def test_a_hook_that_fails_before_a_creation_prevents_it(start: ServerStarter, r
     answer = server.request("POST", headers=TUS | {"Upload-Length": "5"})
     assert (answer.status, answer.code) == (500, "ERR_INTERNAL_SERVER_ERROR")
     assert b"404" in answer.body
-    assert not visible(server)
+    assert not uploads_in(server.upload_dir)
 
 
 def test_an_upload_is_not_finished_while_a_hook_does_not_let_it(start: ServerStarter, receiver: Receiver) -> None:

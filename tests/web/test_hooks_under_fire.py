@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.hooks.receivers import JSON, Received, Reply, receiver
-from tests.running import DEADLINE, TUS, Answer, Server, ServerStarter, eventually
+from tests.running import DEADLINE, TUS, Answer, Server, ServerStarter, eventually, uploads_in
 
 MIB = 1024 * 1024
 QUICK = ("-hooks-http-timeout", "1s", "-hooks-http-backoff", "10ms")
@@ -40,10 +40,6 @@ def creation(server: Server, **headers: str) -> Answer:
     return server.request("POST", headers=TUS | {"Upload-Length": "5"} | named)
 
 
-def visible(server: Server) -> list[str]:
-    return [path.name for path in server.upload_dir.iterdir() if not path.name.startswith(".")]
-
-
 # --- before something happens ---
 
 
@@ -58,7 +54,7 @@ def test_a_receiver_in_trouble_prevents_a_creation_and_the_client_is_told(start:
             answer = creation(server)
             assert (answer.status, answer.code) == (500, "ERR_INTERNAL_SERVER_ERROR"), trouble
             assert len(answer.body) < 10_000, trouble
-            assert len(visible(server)) == 2, trouble  # those of the creation that was let through
+            assert len(uploads_in(server.upload_dir)) == 2, trouble  # those of the creation that was let through
         hooks.replies[:] = [Reply()]
         assert creation(server).status == 201
         assert server.rss() - memory < 64 * MIB
@@ -202,7 +198,7 @@ def test_a_server_that_is_killed_while_a_hook_lets_it_wait_goes_on_as_if_it_had_
         threading.Thread(target=lambda: _ignoring_the_end(lambda: creation(server)), daemon=True).start()
         eventually(lambda: hooks.received)
         server.kill()
-        assert visible(server) == []
+        assert uploads_in(server.upload_dir) == []
 
         hooks.replies[:] = [Reply(), Reply(delay=DEADLINE)]
         server = start(*flags, upload_dir=server.upload_dir)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.running import TUS, Server, ServerStarter, eventually, has_size, read_all
+from tests.running import TUS, Server, ServerStarter, eventually, has_size, read_all, uploads_in
 from tests.web.test_core import patch_head
-from tests.web.test_creation import uploads_in
 
 
 def test_an_upload_is_removed_finished_or_not(server: Server) -> None:
