@@ -100,11 +100,12 @@ def create_app(  # noqa: PLR0915 -- a list of what is made of what
 ) -> Starlette:
     """Make the application that serves uploads at `base_path`.
 
-    Each keyword is the command-line flag of its name; sizes are in bytes, times in seconds, and 0 means no limit. The
-    last three belong to a server of its own and are off by default: leave them off in an application that is mounted
-    in another, and join `tusd_py.lifespan` to the lifespan of the outer one, else background work starts with the
-    first request. `board` is what the processes of one server share. `HookKeywords` and `PipelineKeywords` are the
-    flags about hooks, and about what happens to finished files.
+    Each keyword is the command-line flag of its name; sizes are in bytes, times in seconds, and 0 means no limit.
+    `HookKeywords` and `PipelineKeywords` are those about hooks and webhooks, and about what happens to finished files.
+
+    `metrics_path`, `health_path` and `show_greeting` belong to a server of its own: leave them off in an application
+    that is mounted in another, and join `tusd_py.lifespan` to the lifespan of the outer one, else background work
+    starts with the first request. `board` is what the processes of one server share.
 
     With a `redis_url`, hosts that share the directories coordinate through that Redis, by keys that have `redis_prefix`
     as their hash tag.
