@@ -18,8 +18,8 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import tusd_py
+from tests.patching import chunked, patch_head
 from tests.running import TUS, Server, eventually, read_all
-from tests.web.test_core import chunked, patch_head
 
 
 class Elsewhere(Server):

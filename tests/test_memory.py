@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.chunked import fields_of, record_when_settled, sha256
+from tests.patching import patch_head
 from tests.running import Server, ServerStarter, read_head
-from tests.web.test_core import patch_head
 
 MEBIBYTE = 1024 * 1024
 FIVE_GIBIBYTES = 5 * 1024 * MEBIBYTE + 1

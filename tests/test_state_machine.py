@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule, run_state_machine_as_test
 
+from tests.patching import chunked
 from tests.running import CHUNK, TUS, Server, ServerStarter
-from tests.web.test_core import chunked
 
 sizes = st.one_of(st.integers(0, 50), st.integers(250_000, 600_000))
 """Small bodies and large ones go different ways through the server."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.cli.test_metrics import values
 from tests.hooks.receivers import Reply, receiver
+from tests.patching import patch_head
 from tests.running import TUS, Server, ServerStarter, eventually, has_size, read_all
-from tests.web.test_core import patch_head
 from tests.web.test_golden_exchanges import hook
 
 LINE = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{6} level=(\w+) event=(\w+) (.*)$", re.MULTILINE)

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from tests.hooks.receivers import Reply, receiver
+from tests.patching import patch_head
 from tests.running import CHUNK, TUS, Server, ServerStarter, eventually, read_all
-from tests.web.test_core import patch_head
 
 TYPES = {
     "tusd_requests_total": "counter",

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.patching import patch_head
 from tests.running import Server, ServerStarter, eventually, has_size, read_head
 from tests.server.certificates import files_in
-from tests.web.test_core import patch_head
 
 MIB = 1024 * 1024
 MORE_THAN_THREADS = 40

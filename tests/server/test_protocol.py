@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.patching import patch_head
 from tests.running import (
     CHUNK,
     DEADLINE,
@@ -22,7 +23,6 @@ from tests.running import (
     read_head,
     request_head,
 )
-from tests.web.test_core import patch_head
 
 MEBIBYTE = 1024 * 1024
 

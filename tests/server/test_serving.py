@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patching import patch_head
 from tests.running import DEADLINE, TUS, Server, ServerStarter, eventually, has_size, read_all
-from tests.web.test_core import patch_head
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])

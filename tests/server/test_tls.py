@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.clients import MIB
+from tests.patching import patch_head
 from tests.running import DEADLINE, TUS, Server, ServerStarter, eventually, has_size, read_all, trusting_anybody
 from tests.server.certificates import Files, files_in
-from tests.web.test_core import patch_head
 from tusd_py.server.tls import Certificates
 
 

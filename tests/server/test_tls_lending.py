@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.clients import MIB
+from tests.patching import patch_head
 from tests.running import DEADLINE, TUS, Server, ServerStarter, eventually, has_size, read_all, read_head, request_head
 from tests.running import trusting_anybody as context
 from tests.server.certificates import files_in
-from tests.web.test_core import patch_head
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_metrics import values
+from tests.patching import patch_head
 from tests.running import (
     DEADLINE,
     START_DEADLINE,
@@ -33,7 +34,6 @@ from tests.server.certificates import files_in
 from tests.server.test_listening import activation
 from tests.server.test_serving import slow_download
 from tests.server.test_tls import name_of
-from tests.web.test_core import patch_head
 
 BEFORE_THE_FIRST_WORKER = """
 import pathlib

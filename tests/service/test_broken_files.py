@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.patching import patch_head
 from tests.running import TUS, Server, eventually, read_head
-from tests.web.test_core import patch_head
 
 
 class Statuses(NamedTuple):

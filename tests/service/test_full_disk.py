@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.chunked import fields_of
+from tests.patching import chunked
 from tests.running import CHUNK, TUS, Answer, Server, ServerStarter
-from tests.web.test_core import chunked
 
 BODY = bytes(range(250)) * 8000
 CHECKSUM = "sha256 " + b64encode(hashlib.sha256(BODY).digest()).decode()

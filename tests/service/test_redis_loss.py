@@ -16,11 +16,11 @@ from functools import partial
 import pytest
 
 from tests.chunked import sha256
+from tests.patching import patch_head
 from tests.pipeline.clamav import ClamAV, clamav
 from tests.redis_server import RedisServer, running_redis
 from tests.running import TUS, Answer, Server, ServerStarter, eventually
 from tests.web.api import CHUNK, SMALL_CHUNKS, announcement, some_bytes
-from tests.web.test_core import patch_head
 
 PATIENCE = 60.0
 """Seconds in which a client that tries again must have come to its end."""

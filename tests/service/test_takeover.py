@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.patching import patch_head
 from tests.running import TUS, Server, ServerStarter, eventually, has_size, read_all
-from tests.web.test_core import patch_head
 
 TAKEOVER = 1.0
 """The goal, in seconds (DESIGN 3.5)."""

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests import chunked
+from tests.patching import patch_head
 from tests.running import CHUNK, DEADLINE, TUS, Server, ServerStarter, eventually, read_head, request_head, uploads_in
-from tests.web.test_core import patch_head
 
 
 def test_a_directory_that_becomes_read_only_is_trouble_that_passes(start: ServerStarter, disk: Path) -> None:

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.patching import chunked, patch_head
 from tests.running import TUS, Server, eventually, has_size, read_all
-from tests.web.test_core import chunked, patch_head
 
 
 def sha1(body: bytes) -> str:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
 import socket
 import threading
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 import pytest
 
-from tests.running import CHUNK, DEADLINE, TUS, Answer, Server, ServerStarter, eventually, has_size, read_all
+from tests.patching import chunked, patch_head
+from tests.running import CHUNK, DEADLINE, TUS, Server, ServerStarter, eventually, has_size, read_all
 
 
 def test_options_tells_what_the_server_can_do_whatever_version_is_asked_for(server: Server) -> None:
@@ -155,20 +154,6 @@ def test_more_than_the_rest_is_refused_and_nothing_of_it_is_kept(server: Server)
     assert server.offset(url) == 0
 
 
-def chunked(server: Server, url: str, offset: int, pieces: list[bytes], **headers: str) -> Answer:
-    """A PATCH in chunked coding, one chunk for each piece."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    try:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        fields = CHUNK | {"Upload-Offset": str(offset), "Transfer-Encoding": "chunked"} | named
-        connection.request("PATCH", urlsplit(url).path, iter(pieces), fields, encode_chunked=True)
-        response = connection.getresponse()
-        names = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, names, response.read())
-    finally:
-        connection.close()
-
-
 def test_a_body_without_content_length_is_taken(server: Server) -> None:
     url = server.create(11)
     assert chunked(server, url, 0, [b"hello", b" ", b"world"]).status == 204
@@ -308,11 +293,3 @@ def test_a_client_that_waits_for_a_continue_gets_it_only_for_a_body_that_is_want
                 assert connection.recv(65536).startswith(b"HTTP/1.1 204 ")
             else:
                 assert (first + read_all(connection)).endswith(b"ERR_MISMATCHED_OFFSET: mismatched offset\n")
-
-
-def patch_head(url: str, offset: int, size: int, more: str = "X-Filler: 1") -> bytes:
-    path = urlsplit(url).path
-    return (
-        f"PATCH {path} HTTP/1.1\r\nHost: a\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\n{more}\r\n"
-        f"Content-Type: application/offset+octet-stream\r\nContent-Length: {size}\r\n\r\n"
-    ).encode()

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.patching import chunked
 from tests.running import CHUNK, TUS, Server, ServerStarter, request_head, uploads_in
-from tests.web.test_core import chunked
 
 
 def test_an_upload_is_created_where_its_location_says(server: Server) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import tusd_py
+from tests.patching import patch_head
 from tests.running import Answer, Server, ServerStarter, eventually, has_size
 from tests.tusd_directory import write_as_tusd
-from tests.web.test_core import patch_head
 
 
 def stored(server: Server, body: bytes = b"hello world", **metadata: str) -> str:

@@ -8,8 +8,8 @@ import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from tests.patching import patch_head
 from tests.running import TUS, Server, ServerStarter, eventually, has_size, uploads_in
-from tests.web.test_core import patch_head
 
 IMF_FIXDATE = re.compile(
     r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT"

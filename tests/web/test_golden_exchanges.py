@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.patching import chunked, patch_head
 from tests.running import CHUNK, DEADLINE, TUS, Server, ServerStarter, read_all
-from tests.web.test_core import chunked, patch_head
 
 HEX = "[0-9a-f]{32}"
 TEXT = {"content-type": "text/plain; charset=utf-8"}

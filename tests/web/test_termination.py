@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests.patching import patch_head
 from tests.running import TUS, Server, ServerStarter, eventually, has_size, read_all, uploads_in
-from tests.web.test_core import patch_head
 
 
 def test_an_upload_is_removed_finished_or_not(server: Server) -> None:
