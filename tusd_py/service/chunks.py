@@ -112,7 +112,8 @@ class Chunks:
         check_chunk(session, number, body.length)
         digest = bytes.fromhex(checksum)
         async with self._hold_chunk(session, number, body) as (data, marks):
-            marked = await self._in_thread(self._session_store.digest_of, marks.descriptor, number)
+            marks_path = str(self._session_store.marks_path(session.id))
+            marked = await self._in_thread.near(marks_path, self._session_store.digest_of, marks.descriptor, number)
             if marked is not None:
                 if marked != digest:
                     raise UploadError(errors.CHUNK_EXISTS, chunk=number)
@@ -127,8 +128,8 @@ class Chunks:
                 raise body.ended_early
             if receiver.digest() != digest:
                 raise UploadError(errors.CHUNK_CHECKSUM_MISMATCH, chunk=number)
-            mark = self._session_store.mark
-            await self._in_thread(mark, session, marks.descriptor, number, digest, data.descriptor)
+            marking = self._session_store.marking(marks.descriptor, number, digest, data.descriptor)
+            await self._in_thread.follow(marks_path, marking)
         log.info(LogEvent("ChunkReceived", id=upload_id, chunk=number, bytes=receiver.position - receiver.start))
         self._assembly.follow(session)
 

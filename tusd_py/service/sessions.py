@@ -47,7 +47,7 @@ class Sessions:
     async def find(self, upload_id: str) -> Session | None:
         """None where there is none (the upload may have become a file). Raises 410 once its time is over."""
         try:
-            session = await self._in_thread(self._store.load, upload_id)
+            session = await self._in_thread.near(self._store.place, self._store.load, upload_id)
         except UploadError as error:
             if error.problem is errors.UPLOAD_NOT_FOUND:
                 return None

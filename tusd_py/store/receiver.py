@@ -41,6 +41,7 @@ class Receiver:
         hold_back: bool,
         digest: Digest | None = None,
         check_space: Callable[[], None] | None = None,
+        writeback_every: int = WRITEBACK_EVERY,
     ) -> None:
         self.position = start
         self.start = start
@@ -51,6 +52,7 @@ class Receiver:
         self._held = b""
         self._digest = digest
         self._check_space = check_space
+        self._writeback_every = writeback_every
         self._writeback_from = start
 
     def write(self, data: Buffer) -> None:
@@ -108,7 +110,7 @@ class Receiver:
             self._go_on_writeback()
 
     def _go_on_writeback(self) -> None:
-        if self.position - self._writeback_from < WRITEBACK_EVERY:
+        if self.position - self._writeback_from < self._writeback_every:
             return
         if self._check_space is not None:
             self._check_space()

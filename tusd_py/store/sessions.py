@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -21,7 +22,8 @@ from tusd_py.core.body import Buffer
 from tusd_py.core.errors import UploadError
 from tusd_py.core.ids import is_upload_id
 from tusd_py.core.sessions import Session, decode_session, encode_session
-from tusd_py.store.receiver import Receiver, start_writeback
+from tusd_py.core.threads import Steps, done
+from tusd_py.store.receiver import WRITEBACK_EVERY, Receiver
 from tusd_py.store.system_errors import system_errors_translated
 from tusd_py.store.workspace import Workspace, flat_name, sync_directory
 
@@ -29,7 +31,10 @@ _MARK_SIZE = 64
 """Bytes of a mark: the flag, the digest, and nothing; so that none lies across two pages or sectors."""
 
 _SET = b"\x01"
-_STEP = 1024 * 1024
+_STEP = 256 * 1024
+_WORTH_WRITING_BACK = 1024 * 1024
+"""Bytes of a chunk for which the kernel is asked to begin with the disk."""
+
 _GARBAGE_AFTER = 600.0
 """Seconds after which a directory without a session is one that a crash has left."""
 
@@ -41,6 +46,7 @@ class SessionStore:
     """
 
     def __init__(self, state_directory: Path, *, file_mode: int, each_durable: bool) -> None:
+        self.place = os.path.join(state_directory, "")
         self._directory = state_directory / "chunks"
         self._workspace = Workspace(state_directory / "workspace", 0o600)
         self._file_mode = file_mode
@@ -133,13 +139,17 @@ class SessionStore:
     # --- chunks, under the hold on one of them ---
 
     def receiver(self, session: Session, number: int, descriptor: int) -> Receiver:
-        """Write a chunk in its place in `data`, open as `descriptor`; its SHA-256 is computed on the way."""
+        """Write a chunk in its place in `data`, open as `descriptor`; its SHA-256 is computed on the way.
+
+        At its end it is on its way to the disk, so that the end of the session is short.
+        """
         return Receiver(
             descriptor,
             session.offset_of(number),
             session.length_of(number),
             hold_back=False,
             digest=hashlib.sha256(),
+            writeback_every=max(_WORTH_WRITING_BACK, min(session.length_of(number), WRITEBACK_EVERY)),
         )
 
     def marked(self, session: Session) -> dict[int, bytes]:
@@ -166,16 +176,17 @@ class SessionStore:
             mark = os.pread(marks, _MARK_SIZE, number * _MARK_SIZE)
         return _digest_in(mark, 0) if mark[:1] == _SET else None
 
-    def mark(self, session: Session, marks: int, number: int, digest: bytes, data: int) -> None:
-        """From now on the chunk counts, also after a crash; it is on its way to the disk, so that the end is short."""
+    def mark(self, marks: int, number: int, digest: bytes, data: int) -> None:
+        done(self.marking(marks, number, digest, data))
+
+    def marking(self, marks: int, number: int, digest: bytes, data: int) -> Steps[None]:
+        """From now on the chunk counts, also after a crash."""
         with system_errors_translated():
             if self._each_durable:
-                os.fdatasync(data)
-            else:
-                start_writeback(data, session.offset_of(number), session.length_of(number))
+                yield partial(os.fdatasync, data)
             os.pwrite(marks, _SET + digest, number * _MARK_SIZE)
             if self._each_durable:
-                os.fdatasync(marks)
+                yield partial(os.fdatasync, marks)
 
     # --- the whole, under the hold on all of it ---
 
