@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple, ParamSpec, TypeVar, cast
 
 from tusd_py.core.threads import Flush, Steps, done
+from tusd_py.service.pool import Pool
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class Threads:
         near_directories: Sequence[str | os.PathLike[str]] = (),
         memory_directories: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
-        self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
+        self._pool = Pool(name, count)
         self._near_prefixes = _prefixes(near_directories)
         self._memory_prefixes = _prefixes(memory_directories)
         self._blocked = 0.0
@@ -44,11 +44,7 @@ class Threads:
         self._away_until = 0.0
 
     async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        outcome: _Outcome[T] = _Outcome(loop=loop)
-        work = self._executor.submit(function, *args, **kwargs)
-        work.add_done_callback(lambda work: loop.call_soon_threadsafe(outcome.take_from, work))
-        return await outcome
+        return await self._pool.submit(partial(function, *args, **kwargs))
 
     async def near(self, path: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function at once, or in a thread while the disk has shown itself to be slow; see `Near`."""
@@ -94,7 +90,7 @@ class Threads:
             self._blocked, self._away_until = 0.0, now + AWAY
 
     def close(self) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._pool.close()
 
 
 def _prefixes(directories: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
@@ -112,18 +108,3 @@ def _next(steps: Steps[T], error: Exception | None = None) -> _Step:
         return _Step(next(steps) if error is None else steps.throw(error), None)
     except StopIteration as end:
         return _Step(None, end.value)
-
-
-class _Outcome(asyncio.Future[T]):
-    """What a thread is working on. It cannot be cancelled: whoever waits for it is only when it is there."""
-
-    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 -- of asyncio's shape
-        return False
-
-    def take_from(self, work: Future[T]) -> None:
-        if work.cancelled():  # the pool was closed before its turn came
-            super().cancel()
-        elif (error := work.exception()) is not None:
-            self.set_exception(error)
-        else:
-            self.set_result(work.result())
