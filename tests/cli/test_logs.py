@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cli.test_command import accepts_connections
 from tests.cli.test_metrics import values
 from tests.hooks.receivers import Reply, receiver
 from tests.patching import patch_head
-from tests.running import TUS, Server, ServerStarter, eventually, has_size, read_all
+from tests.running import START_DEADLINE, TUS, Server, ServerStarter, eventually, has_size, read_all, reserved_port
 from tests.web.test_golden_exchanges import hook
 
 LINE = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{6} level=(\w+) event=(\w+) (.*)$", re.MULTILINE)
@@ -170,3 +172,33 @@ def test_json_logs_have_the_event_under_msg(start: ServerStarter) -> None:
     assert all(list(line)[:3] == ["time", "level", "msg"] for line in lines)
     (incoming,) = [line for line in lines if line["msg"] == "RequestIncoming"]
     assert (incoming["method"], incoming["path"], incoming["requestId"]) == ("POST", "", 'a"b' + "c" * 33)
+
+
+def redirected(redirections: str) -> tuple[str, ...]:
+    """A wrapper for a server: its standard streams are where these redirections of the shell lead."""
+    return ("sh", "-c", f'exec "$@" {redirections}', "sh")
+
+
+def starting(start: ServerStarter, redirections: str, port: int) -> Server:
+    """A server that cannot say when it takes uploads, when it does."""
+    server = start(wrapper=redirected(redirections), port=port, wait=False)
+    server.url = f"http://127.0.0.1:{port}/files/"
+    eventually(lambda: accepts_connections(port), START_DEADLINE)
+    return server
+
+
+def test_a_log_that_cannot_be_written_is_complained_of_once_and_uploads_go_on(start: ServerStarter) -> None:
+    with reserved_port() as port:
+        server = starting(start, ">/dev/full", port)
+        for _ in range(3):
+            assert server.patch(server.create(5), 0, b"hello").status == 204
+        assert server.terminate() == 0
+        assert server.output() == "lines of the log are lost: No space left on device\n"
+
+
+def test_standard_streams_that_are_closed_are_nothing_else(start: ServerStarter) -> None:
+    with reserved_port() as port:
+        server = starting(start, "<&- >&- 2>&-", port)
+        assert [os.readlink(f"/proc/{server.pid}/fd/{number}") for number in range(3)] == ["/dev/null"] * 3
+        assert server.patch(server.create(5), 0, b"hello").status == 204
+        assert server.terminate() == 0

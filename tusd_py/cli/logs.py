@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from io import TextIOWrapper
@@ -42,7 +43,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class LineHandler(logging.Handler):
-    """Each event at once as a line of the stream, which is flushed by its end."""
+    """Each event at once as a line of the stream, which is flushed by its end.
+
+    Where the disk is full, or nobody reads any more, lines are lost and the server goes on; that is said once.
+    """
 
     def __init__(self, stream: TextIOWrapper, formatter: TextFormatter | JsonFormatter) -> None:
         super().__init__()
@@ -50,10 +54,11 @@ class LineHandler(logging.Handler):
         stream.reconfigure(line_buffering=True)
         self._stream = stream
         self._format_event = formatter.format_event
+        self._is_losing = False
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._stream.write(self.format(record) + "\n")
+            self._write(self.format(record))
         except Exception:
             self.handleError(record)
 
@@ -61,11 +66,24 @@ class LineHandler(logging.Handler):
         """An event of level INFO, without a record of it."""
         self.acquire()
         try:
-            self._stream.write(self._format_event(time.time(), "INFO", event) + "\n")
+            self._write(self._format_event(time.time(), "INFO", event))
         except Exception:
             self.handleError(logging.makeLogRecord({"msg": event}))
         finally:
             self.release()
+
+    def _write(self, line: str) -> None:
+        self._stream.write(line + "\n")
+        self._is_losing = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._is_losing:
+            self._is_losing = True
+            with suppress(OSError):
+                print(f"lines of the log are lost: {error.strerror}", file=sys.stderr, flush=True)
 
 
 def configure_logging(*, is_json: bool, is_verbose: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tusd_py.cli.file_commands import COMMANDS, Refused, run_file_command, usage_of_commands
 from tusd_py.cli.flags import FlagError, HelpWanted, parse_flags, usage
-from tusd_py.cli.operator import Operator
+from tusd_py.cli.operator import Operator, occupy_standard_descriptors
 from tusd_py.cli.serving import Fatal, run_server, run_worker
 from tusd_py.cli.table import FLAGS
 from tusd_py.core.errors import UploadError
@@ -19,6 +19,7 @@ from tusd_py.version import __version__
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server; the exit status is tusd's: 0 after a stop, 1 if it cannot run, 2 for a bad command line."""
+    occupy_standard_descriptors()
     assignment = take_assignment(os.environ)
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words.pop(0) if words and words[0] in COMMANDS else ""

@@ -8,6 +8,19 @@ import sys
 from datetime import datetime
 from typing import TextIO
 
+_STANDARD_ERROR = 2
+
+
+def occupy_standard_descriptors() -> None:
+    """Open `/dev/null` for those of standard input, output and error that are closed, as every Go program does.
+
+    Else a socket or an upload has their numbers: what some library writes to standard error goes into it, and libuv
+    aborts the process when it is to close one of them.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        os.set_inheritable(descriptor, True)  # as those are that were open
+    os.close(descriptor)
+
 
 class Operator:
     """Configuration lines can be switched off; all lines become JSON with the log."""
