@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
 import subprocess
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import pytest
+import uvloop
 
 from tests.clients import MIB
 from tests.patching import patch_head
 from tests.running import DEADLINE, TUS, Server, ServerStarter, eventually, has_size, read_all, read_head, request_head
 from tests.running import trusting_anybody as context
 from tests.server.certificates import files_in
+from tusd_py.server.lending import SocketLoan, lend_socket, turn_away, turn_to
+from tusd_py.server.tls import Certificates
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +135,77 @@ def test_a_client_may_ask_for_new_keys_within_a_body(secure: Server, tmp_path: P
         finally:
             client.kill()
     assert secure.offset(url) == 2 * MIB
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_connection_is_lent_only_once_the_kernel_has_all_that_its_client_is_to_get(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
+) -> None:
+    unread = 16 * MIB
+
+    async def scenario() -> None:
+        async with _connected(tmp_path) as (transport, client):
+            transport.write(bytes(unread))
+            await turn_away(transport)
+            assert lend_socket(transport, b"", MIB, print) is None
+            turn_to(transport)
+            await asyncio.to_thread(_read, client, unread)
+            (await _lent(transport)).give_back()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(scenario())
+
+
+def test_a_client_that_has_tls_answer_all_the_time_is_given_up(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with _connected(tmp_path) as (transport, _):
+            loan = await _lent(transport)
+            transport.get_extra_info("ssl_object").outgoing.write(bytes(MIB))  # as a flood of key updates has it grow
+            with pytest.raises(ConnectionAbortedError):
+                loan.read_into(memoryview(bytearray(MIB)))
+            loan.give_back()
+
+    asyncio.run(scenario())
+
+
+@asynccontextmanager
+async def _connected(folder: Path) -> AsyncIterator[tuple[asyncio.Transport, ssl.SSLSocket]]:
+    """The server's end of a connection that reads nothing, and the client's."""
+    files = files_in(folder)
+    files.hold("lent.example")
+    certificates = Certificates(str(files.certificate), str(files.key), "tls12")
+    transports: asyncio.Queue[asyncio.Transport] = asyncio.Queue()
+
+    class Silent(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            transports.put_nowait(cast(asyncio.Transport, transport))
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Silent, "127.0.0.1", 0, ssl=certificates.context)
+    with await asyncio.to_thread(_connect, server.sockets[0].getsockname()[1]) as client:
+        transport = await transports.get()
+        transport.pause_reading()
+        yield transport, client
+        transport.abort()
+    server.close()
+
+
+def _connect(port: int) -> ssl.SSLSocket:
+    return context().wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=DEADLINE))
+
+
+def _read(client: ssl.SSLSocket, size: int) -> None:
+    while size:
+        block = client.recv(min(size, MIB))
+        assert block
+        size -= len(block)
+
+
+async def _lent(transport: asyncio.Transport) -> SocketLoan:
+    """That may be refused where an acknowledgement comes in this moment."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            await turn_away(transport)
+            loan = lend_socket(transport, b"", MIB, lambda _: None)
+            if loan is not None:
+                return loan

@@ -13,6 +13,9 @@ from tusd_py.server.tls import TlsConnection
 _CIPHERTEXT = 256 * 1024
 """Bytes that are decrypted at once, as event loops do it: what a connection keeps for them grows to that size."""
 
+_MOST_UNSENT = 64 * 1024
+"""Bytes that what a client sends may have TLS answer while its connection is lent; honest ones ask for a few."""
+
 
 class SocketLoan:
     """See `Loan`. Works on a duplicate of the connection's descriptor, since an event loop refuses its transports' own.
@@ -74,8 +77,6 @@ class TlsLoan(SocketLoan):
         self._transport = transport
         self._tls = tls
         self._has_ended = False
-        # That the application reads nothing does not keep an event loop from reading on, up to this limit.
-        transport.set_read_buffer_limits(high=0)
 
     def read_into(self, view: memoryview) -> int:
         """Read what the records hold that have come. Where that is nothing, it raises what reading the socket does."""
@@ -99,7 +100,12 @@ class TlsLoan(SocketLoan):
         return count
 
     def _take_in(self, space: memoryview) -> int:
-        """Hand on records that have come, by way of `space`."""
+        """Hand on records that have come, by way of `space`.
+
+        The event loop sends what they have TLS answer once the connection is back.
+        """
+        if self._tls.outgoing.pending > _MOST_UNSENT:
+            raise ConnectionAbortedError("the client asks for more than an upload needs")
         count = os.readv(self.fd, [space])
         self._tls.incoming.write(space[:count])
         return count
@@ -107,22 +113,33 @@ class TlsLoan(SocketLoan):
     def give_back(self) -> None:
         if self._has_ended:  # as TLS says it, which an event loop answers in the same way, and with nothing else
             self._transport.close()
-        elif not self._transport.is_closing():
-            self._transport.set_read_buffer_limits()
+        else:
+            turn_to(self._transport)
         super().give_back()
 
 
-def note_request(transport: asyncio.Transport) -> None:
-    """A request has come on a connection over TLS, which is worth knowing before its socket is lent."""
-    connection, tls = transport.get_extra_info("socket"), transport.get_extra_info("ssl_object")
-    if isinstance(tls, TlsConnection):
-        tls.note_request(connection.fileno())
+async def turn_away(transport: asyncio.Transport) -> None:
+    """Have the event loop keep off a connection over TLS whose application reads and writes nothing.
+
+    Where it has met an end or an error before, the transport is closing when this is left.
+    """
+    await asyncio.sleep(0)  # what it was about to read or to send is behind it then
+    if not transport.is_closing():
+        # That the application reads nothing does not keep an event loop from reading on, up to this limit.
+        transport.set_read_buffer_limits(high=0)  # type: ignore[attr-defined] # transports over TLS have it
+        await asyncio.sleep(0)  # what it has met at that it says a turn later
+
+
+def turn_to(transport: asyncio.Transport) -> None:
+    """Have the event loop read on."""
+    if not transport.is_closing():
+        transport.set_read_buffer_limits()  # type: ignore[attr-defined]
 
 
 def lend_socket(
     transport: asyncio.Transport, buffered: bytes, remaining: int, on_return: Callable[[int], None]
 ) -> SocketLoan | None:
-    """Lend a connection's socket, or None where that cannot be done."""
+    """Lend a connection's socket, or None where that cannot be done. One over TLS must have been turned away from."""
     connection, tls = transport.get_extra_info("socket"), transport.get_extra_info("ssl_object")
     if connection is None:
         return None
@@ -130,7 +147,7 @@ def lend_socket(
     try:
         if tls is None:
             return SocketLoan(descriptor, buffered, remaining, on_return)
-        if isinstance(tls, TlsConnection) and tls.has_sent_all():
+        if isinstance(tls, TlsConnection) and tls.has_sent_all(connection):
             return TlsLoan(transport, tls, descriptor, buffered, remaining, on_return)
     except OSError:  # no descriptor left: the other way needs none
         pass

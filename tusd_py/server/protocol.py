@@ -18,7 +18,7 @@ from tusd_py.core.body import LENDING, TRAILERS, WRITE_LIMIT, Loan
 from tusd_py.core.log_event import LogEvent
 from tusd_py.server.exchange import FILE_SENDING, Exchange
 from tusd_py.server.heads import INVALID, TOO_LARGE, ConnectionLimits, refused_head
-from tusd_py.server.lending import lend_socket, note_request
+from tusd_py.server.lending import lend_socket, turn_away, turn_to
 
 log = logging.getLogger("tusd_py")
 
@@ -175,8 +175,6 @@ class UploadProtocol(HttpToolsProtocol):
         if self._is_refused:
             return
         self._cancel_head_timer()
-        if self.scheme == "https":
-            note_request(self.transport)
         self.is_in_head = False
         self._silent_bytes = self._trailer_bytes = 0
         self._trailers = []
@@ -249,10 +247,17 @@ class UploadProtocol(HttpToolsProtocol):
 
     async def lend(self, cycle: RequestResponseCycle) -> Loan | None:
         """Lend the socket for the rest of this request's body; the connection reads nothing until it is given back."""
-        if self.scheme == "https":
-            self.flow.pause_reading()
-            self._continue(cycle)
-            await asyncio.sleep(0)  # what the event loop was about to read or to send is behind it then
+        if self.scheme != "https":
+            return self._lend(cycle)
+        self.flow.pause_reading()
+        self._continue(cycle)
+        await turn_away(self.transport)
+        loan = self._lend(cycle)
+        if loan is None:
+            turn_to(self.transport)
+        return loan
+
+    def _lend(self, cycle: RequestResponseCycle) -> Loan | None:
         length = self._announced_length()
         if (
             not self.can_lend

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import socket
 import ssl
+import sys
 import termios
-from contextlib import suppress
 from typing import Any, cast
 
 from tusd_py.core.log_event import LogEvent
@@ -27,34 +28,52 @@ MODES = {
 """The lowest and the highest version, and the cipher suites of 1.2 in our order of preference."""
 
 
-_SURELY_TAKEN = 4096
-"""Bytes that the kernel takes of a connection at once if it has none of it, or as many; it has room for more."""
+_ACKNOWLEDGED = slice(120, 128)
+"""Where `tcpi_bytes_acked` stands in Linux's `struct tcp_info` (since 4.1)."""
 
 
 class TlsConnection(ssl.SSLObject):
     """One that a thread may read for a while in the event loop's place.
 
     It is not made for two at once, so the event loop must have nothing to do with it then. It has if an answer waits
-    to be sent: when that goes, or fails to, it looks for what else there is to send.
+    to be sent: when that goes, or fails to, it looks for what else there is to send. So all that is made here to be
+    sent is counted, which is compared with what the kernel has been given.
     """
 
     incoming: ssl.MemoryBIO
-    _waiting = 0
+    outgoing: ssl.MemoryBIO
+    _made = 0
+
+    def do_handshake(self) -> None:
+        before = self.outgoing.pending
+        try:
+            super().do_handshake()
+        finally:
+            self._made += self.outgoing.pending - before
 
     def write(self, data: Any) -> int:
-        count = super().write(data)
-        self._waiting += count
-        return count
+        before = self.outgoing.pending
+        try:
+            return super().write(data)
+        finally:
+            self._made += self.outgoing.pending - before
 
-    def note_request(self, descriptor: int) -> None:
-        """A request has come on the socket: most often its client has had the answers to all others."""
-        with suppress(OSError):
-            if not any(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))):
-                self._waiting = max(0, self._waiting - _SURELY_TAKEN)
+    def read(self, *arguments: Any) -> Any:  # also what is read may have to be answered
+        before = self.outgoing.pending
+        try:
+            return super().read(*arguments)
+        finally:
+            self._made += self.outgoing.pending - before
 
-    def has_sent_all(self) -> bool:
-        """Whether the kernel is known to have everything that was written before the event loop's last turn."""
-        return self._waiting <= _SURELY_TAKEN
+    def has_sent_all(self, connection: socket.socket) -> bool:
+        """Whether the kernel has all that was made for the peer on this TCP connection. Raises OSError for others.
+
+        It may say no where an acknowledgement comes in this moment.
+        """
+        information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.stop)
+        acknowledged = int.from_bytes(information[_ACKNOWLEDGED], sys.byteorder)
+        others = int.from_bytes(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        return acknowledged + others == self._made
 
     def read_into(self, view: memoryview) -> int:
         """Decrypt at most a record; 0 after the last one. Raises SSLWantReadError until `incoming` has a whole one."""
@@ -64,9 +83,9 @@ class TlsConnection(ssl.SSLObject):
 class _Context(ssl.SSLContext):
     sslobject_class = TlsConnection
 
-    def wrap_bio(self, incoming: ssl.MemoryBIO, *others: Any, **named: Any) -> TlsConnection:
-        connection = cast(TlsConnection, super().wrap_bio(incoming, *others, **named))
-        connection.incoming = incoming
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *others: Any, **named: Any) -> TlsConnection:
+        connection = cast(TlsConnection, super().wrap_bio(incoming, outgoing, *others, **named))
+        connection.incoming, connection.outgoing = incoming, outgoing
         return connection
 
 
