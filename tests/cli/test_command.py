@@ -34,6 +34,18 @@ def test_a_bad_flag_is_explained_with_the_usage() -> None:
     assert result.stderr.startswith("flag provided but not defined: -nonsense\nUsage of ")
 
 
+@pytest.mark.parametrize(
+    ("flag", "full", "other", "status"),
+    [("-version", "stdout", "stderr", 0), ("-help", "stderr", "stdout", 0), ("-nonsense", "stderr", "stdout", 2)],
+)
+def test_a_full_disk_under_what_is_said_changes_no_exit_status(flag: str, full: str, other: str, status: int) -> None:
+    with open("/dev/full", "wb") as device:
+        streams = {full: device, other: subprocess.PIPE}
+        command = [sys.executable, "-m", "tusd_py", flag]
+        result = subprocess.run(command, **streams, text=True, timeout=DEADLINE, check=False)  # type: ignore[call-overload]
+    assert (result.returncode, getattr(result, other)) == (status, "")
+
+
 def test_the_version_is_three_lines() -> None:
     result = run("-version")
     assert result.returncode == 0

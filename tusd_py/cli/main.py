@@ -9,7 +9,7 @@ from typing import Any
 
 from tusd_py.cli.file_commands import COMMANDS, Refused, run_file_command, usage_of_commands
 from tusd_py.cli.flags import FlagError, HelpWanted, parse_flags, usage
-from tusd_py.cli.operator import Operator, occupy_standard_descriptors
+from tusd_py.cli.operator import Operator, occupy_standard_descriptors, print_line
 from tusd_py.cli.serving import Fatal, run_server, run_worker
 from tusd_py.cli.table import FLAGS
 from tusd_py.core.errors import UploadError
@@ -27,18 +27,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command_line = parse_flags(words, os.environ, subject_count=1 if command else 0)
     except HelpWanted:
-        print(help_text, file=sys.stderr)
+        print_line(help_text, sys.stderr)
         return 0
     except FlagError as error:
-        print(f"{error}\n{help_text}", file=sys.stderr)
+        print_line(f"{error}\n{help_text}", sys.stderr)
         return 2
     if command_line.ignored and assignment is None:
-        print(f"ignored: {' '.join(command_line.ignored)}", file=sys.stderr)
+        print_line(f"ignored: {' '.join(command_line.ignored)}", sys.stderr)
     flags = {name.replace("-", "_"): value for name, value in command_line.values.items()}
     if flags["network_timeout"] <= 0:
         flags["network_timeout"] = FLAGS["network-timeout"].default
     if flags["version"]:
-        print(f"Version: {__version__}\nCommit: n/a\nDate: n/a")
+        print_line(f"Version: {__version__}\nCommit: n/a\nDate: n/a", sys.stdout)
         return 0
     operator = Operator(is_json=flags["log_format"] == "json", is_shown=flags["show_startup_logs"])
     try:
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_worker(flags, assignment)
         return run_server(flags, operator, command=[sys.executable, *sys.orig_argv[1:]])
     except Fatal as error:
-        operator.complain(str(error))
+        operator.warn(str(error))
         return 1
 
 

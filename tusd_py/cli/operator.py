@@ -22,6 +22,15 @@ def occupy_standard_descriptors() -> None:
     os.close(descriptor)
 
 
+def print_line(text: str, stream: TextIO) -> None:
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        os._exit(1)  # nobody reads what we say; a Go program ends here, too
+    except OSError:
+        pass  # a full disk under the log is no reason to stop, or not to
+
+
 class Operator:
     """Configuration lines can be switched off; all lines become JSON with the log."""
 
@@ -34,22 +43,11 @@ class Operator:
             self.say(line)
 
     def say(self, line: str) -> None:
-        self._print(line, sys.stdout)
+        print_line(self._written(line), sys.stdout)
 
     def warn(self, line: str) -> None:
-        """What is no error but can hardly be meant; beside the lines that programs read."""
-        self._print(line, sys.stdout if self._is_json else sys.stderr)
-
-    def complain(self, line: str) -> None:
-        print(self._written(line), file=sys.stdout if self._is_json else sys.stderr, flush=True)
-
-    def _print(self, line: str, stream: TextIO) -> None:
-        try:
-            print(self._written(line), file=stream, flush=True)
-        except BrokenPipeError:
-            os._exit(1)  # nobody reads what we say; a Go program ends here, too
-        except OSError:
-            pass  # a full disk under the log is no reason to stop, or not to
+        """What is wrong, or can hardly be meant; beside the lines that programs read."""
+        print_line(self._written(line), sys.stdout if self._is_json else sys.stderr)
 
     def _written(self, line: str) -> str:
         now = datetime.now().astimezone()

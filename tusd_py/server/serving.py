@@ -81,7 +81,8 @@ def say_goodbye(*, is_in_time: bool, say: Callable[[str], None]) -> None:
     if is_in_time:
         say("Shutdown completed. Goodbye!")
     else:
-        print("Shutdown timeout exceeded. Exiting immediately!", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            print("Shutdown timeout exceeded. Exiting immediately!", file=sys.stderr, flush=True)
 
 
 def raise_descriptor_limit() -> None:
