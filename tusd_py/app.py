@@ -38,13 +38,13 @@ from tusd_py.web.application import Application
 from tusd_py.web.context import Context
 from tusd_py.web.cors import Cors
 from tusd_py.web.download import DownloadOptions, Downloads
-from tusd_py.web.envelope import Handler, TusEndpoint
 from tusd_py.web.lifespan import lifespan
 from tusd_py.web.pages import Greeting, own_pages
 from tusd_py.web.places import check_places, path_of_tree
 from tusd_py.web.proxies import Proxies
 from tusd_py.web.route import TreeRoute
 from tusd_py.web.tus import TusHandlers, TusOptions
+from tusd_py.web.tus_endpoint import Handler, TusEndpoint
 
 Compatibility = Literal["spec", "tusd"]
 DownloadMode = Literal["open", "signed", "off"]

@@ -1,4 +1,4 @@
-"""What every request to the API goes through: identity, origin, key, route, errors as JSON, and a readable end."""
+"""What is particular to requests to the API: origin, key, route, and errors as JSON."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import hmac
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from urllib.parse import quote, unquote
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
-from tusd_py.core.hook_events import Exchange, HookRefusal, access_mode, current_exchange
+from tusd_py.core.hook_events import HookRefusal, access_mode
 from tusd_py.core.log_event import LogEvent
 from tusd_py.core.sessions import ChunksMissing
+from tusd_py.web.answering import Change, answer
 from tusd_py.web.api import ApiRequest, ApiRoute, path_pattern
 from tusd_py.web.body import RequestBody
 from tusd_py.web.context import Context
-from tusd_py.web.hook_answers import change_response, hook_request
+from tusd_py.web.hook_answers import change_response
 from tusd_py.web.request import RequestHeaders, content_length, identify_request
-from tusd_py.web.sending import Sending
 
 log = logging.getLogger("tusd_py")
 
@@ -55,25 +56,7 @@ class ApiEndpoint:
         await self._context.on_request()
         request = self._read(scope, receive)
         identify_request(request.method, request.path, request.headers)
-        exchange = None
-        if self._context.hooks.is_on:
-            exchange = Exchange(hook_request(scope, request.headers))
-            current_exchange.set(exchange)
-        log.info(LogEvent("RequestIncoming"))
-        self._metrics.count_request(request.method)
-        try:
-            response = await self._respond(request, exchange)
-            headers = MutableHeaders(raw=response.raw_headers)
-            headers["x-content-type-options"] = "nosniff"
-            headers["cache-control"] = "no-store"
-            origin = request.headers.get("origin")
-            if self._cors.allows(origin):
-                headers.update(self._cors.headers(origin, is_preflight=request.method == "OPTIONS"))
-            await Sending(request.body, send, self._context.is_draining, self._context.network_timeout).send(
-                response, scope, receive
-            )
-        finally:
-            await request.body.close()
+        await answer(request, partial(self._respond, request), self._context, scope, receive, send)
 
     def _read(self, scope: Scope, receive: Receive) -> ApiRequest:
         headers = RequestHeaders(scope["headers"])
@@ -93,11 +76,10 @@ class ApiEndpoint:
             ),
         )
 
-    async def _respond(self, request: ApiRequest, exchange: Exchange | None) -> Response:
+    async def _respond(self, request: ApiRequest, change: Change) -> Response:
         try:
             response = await self._dispatch(request)
-            if exchange is not None:
-                change_response(response, exchange.changes)
+            change(response)
         except UploadError as error:
             response = self._render(error)
         except Exception:
@@ -105,6 +87,7 @@ class ApiEndpoint:
             response = self._render(UploadError(errors.INTERNAL_SERVER_ERROR))
         else:
             log.info(LogEvent("ResponseOutgoing", status=response.status_code, body=""))
+        response.headers["cache-control"] = "no-store"
         return response
 
     async def _dispatch(self, request: ApiRequest) -> Response:

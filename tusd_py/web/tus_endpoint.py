@@ -1,14 +1,12 @@
-"""What every request below the base path goes through: identity, origin, version, dispatch, errors, and a readable
-end.
-"""
+"""What is particular to requests below the base path: origin, version, dispatch, and errors as tusd words them."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -16,14 +14,14 @@ from tusd_py.core import errors
 from tusd_py.core.body import TRAILERS
 from tusd_py.core.errors import Evidence, UploadError
 from tusd_py.core.headers import TUS_VERSION
-from tusd_py.core.hook_events import Exchange, HookRefusal, access_mode, current_exchange
+from tusd_py.core.hook_events import HookRefusal, access_mode
 from tusd_py.core.ids import split_file_path
 from tusd_py.core.log_event import LogEvent
+from tusd_py.web.answering import Change, answer
 from tusd_py.web.body import RequestBody
 from tusd_py.web.context import Context
-from tusd_py.web.hook_answers import change_response, hook_request
+from tusd_py.web.hook_answers import change_response
 from tusd_py.web.request import RequestHeaders, TusRequest, content_length, identify_request
-from tusd_py.web.sending import Sending
 from tusd_py.web.tus import TusHandlers
 
 log = logging.getLogger("tusd_py")
@@ -58,19 +56,7 @@ class TusEndpoint:
         await self._context.on_request()
         request = self._read(scope, receive)
         identify_request(request.sent_method, request.upload_id, request.headers)
-        exchange = None
-        if self._context.hooks.is_on:
-            exchange = Exchange(hook_request(scope, request.headers))
-            current_exchange.set(exchange)
-        log.info(LogEvent("RequestIncoming"))
-        self._metrics.count_request(request.method)
-        try:
-            response = await self._respond(request, scope, exchange)
-            self._add_common_headers(response, request)
-            sending = Sending(request.body, send, self._context.is_draining, self._context.network_timeout)
-            await sending.send(response, scope, receive)
-        finally:
-            await request.body.close()
+        await answer(request, partial(self._respond, request, scope), self._context, scope, receive, send)
 
     def _read(self, scope: Scope, receive: Receive) -> TusRequest:
         headers = RequestHeaders(scope["headers"])
@@ -90,11 +76,10 @@ class TusEndpoint:
             body=RequestBody(receive, content_length(headers), extensions, self._context.network_timeout),
         )
 
-    async def _respond(self, request: TusRequest, scope: Scope, exchange: Exchange | None) -> Response:
+    async def _respond(self, request: TusRequest, scope: Scope, change: Change) -> Response:
         try:
             response = await self._dispatch(request, scope)
-            if exchange is not None:
-                change_response(response, exchange.changes)
+            change(response)
         except UploadError as error:
             if error.problem.code == errors.INTERNAL_SERVER_ERROR.code:  # of a hook, say
                 about: dict[str, Evidence] = {"message": error.problem.message, **error.evidence}
@@ -108,6 +93,9 @@ class TusEndpoint:
         else:
             if response.status_code != 405:
                 _log_response(response, request)
+        response.headers["tus-resumable"] = TUS_VERSION
+        if request.method == "HEAD":
+            response.headers["cache-control"] = "no-store"
         return response
 
     async def _dispatch(self, request: TusRequest, scope: Scope) -> Response:
@@ -153,16 +141,6 @@ class TusEndpoint:
         self._metrics.count_error(response.status_code, problem.code)
         _log_response(response, request, **error.evidence)
         return response
-
-    def _add_common_headers(self, response: Response, request: TusRequest) -> None:
-        headers = MutableHeaders(raw=response.raw_headers)
-        headers["tus-resumable"] = TUS_VERSION
-        headers["x-content-type-options"] = "nosniff"
-        if request.method == "HEAD":
-            headers["cache-control"] = "no-store"
-        origin = request.headers.get("origin")
-        if self._cors.allows(origin):
-            headers.update(self._cors.headers(origin, is_preflight=request.method == "OPTIONS"))
 
 
 def _log_response(response: Response, request: TusRequest, **evidence: Evidence) -> None:
