@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import ssl
+import struct
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -135,6 +136,21 @@ def test_a_client_may_ask_for_new_keys_within_a_body(secure: Server, tmp_path: P
         finally:
             client.kill()
     assert secure.offset(url) == 2 * MIB
+
+
+def test_connections_that_have_ended_hold_no_memory(secure: Server) -> None:
+    """Each had a quarter of a megabyte or more until a collector of garbage came by."""
+    rounds, part = 150, 300 * 1024
+    url = secure.create((rounds + 1) * part)
+    before = 0
+    for number in range(rounds):
+        with secure.connection() as connection:
+            connection.sendall(patch_head(url, number * part, 2 * part) + bytes(part))
+            eventually(has_size(secure.path_of(url), (number + 1) * part))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends by a reset
+        if number == 20:
+            before = secure.rss()
+    assert secure.rss() - before < 16 * MIB
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])

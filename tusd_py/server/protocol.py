@@ -62,6 +62,9 @@ class UploadProtocol(HttpToolsProtocol):
         self._cancel_head_timer()
         self._cancel_write_timer()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self.app = self._application  # what refers to itself would stay until it is looked for
+        self.pipeline.clear()
 
     def shutdown(self) -> None:
         """The server stops: an idle connection is closed.
@@ -247,13 +250,12 @@ class UploadProtocol(HttpToolsProtocol):
 
     async def lend(self, cycle: RequestResponseCycle) -> Loan | None:
         """Lend the socket for the rest of this request's body; the connection reads nothing until it is given back."""
-        if self.scheme != "https":
-            return self._lend(cycle)
-        self.flow.pause_reading()
-        self._continue(cycle)
-        await turn_away(self.transport)
+        if self.scheme == "https":
+            self.flow.pause_reading()
+            self._continue(cycle)
+            await turn_away(self.transport)
         loan = self._lend(cycle)
-        if loan is None:
+        if loan is None and self.scheme == "https":
             turn_to(self.transport)
         return loan
 
@@ -310,8 +312,9 @@ class UploadProtocol(HttpToolsProtocol):
         if cycle.response_started and not cycle.response_complete:
             cycle.disconnected = True  # given up: what is still to be written would keep the connection for ever
             self.transport.abort()
-        elif self.transport.is_closing():
+        elif self.transport.is_closing() and not self._is_gone:
             self._await_head()
+        del scope["extensions"][LENDING]
 
     def client_has_ended(self, cycle: RequestResponseCycle) -> bool:
         return self._has_ended and cycle is self.cycle

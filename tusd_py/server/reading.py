@@ -48,6 +48,7 @@ class Reader(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connection.connection_lost(exc)
+        del self._connection  # event loops keep methods of this, and it keeps their transport
 
     def eof_received(self) -> bool | None:
         return self._connection.eof_received()

@@ -81,6 +81,7 @@ class ApiEndpoint:
             response = await self._dispatch(request)
             change(response)
         except UploadError as error:
+            error.__traceback__ = None  # else it and the request keep one another, and the connection
             response = self._render(error)
         except Exception:
             log.exception(LogEvent("InternalServerError"))

@@ -84,6 +84,7 @@ class TusEndpoint:
             if error.problem.code == errors.INTERNAL_SERVER_ERROR.code:  # of a hook, say
                 about: dict[str, Evidence] = {"message": error.problem.message, **error.evidence}
                 log.error(LogEvent("InternalServerError", id=request.upload_id, **about))  # noqa: TRY400 -- no surprise
+            error.__traceback__ = None  # else it and the request keep one another, and the connection
             response = self._render(error, request)
         except Exception as error:
             log.exception(  # one line with tusd's attribute, and then where it comes from
