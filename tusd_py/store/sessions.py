@@ -31,7 +31,9 @@ _MARK_SIZE = 64
 """Bytes of a mark: the flag, the digest, and nothing; so that none lies across two pages or sectors."""
 
 _SET = b"\x01"
-_STEP = 256 * 1024
+_STEP = 1024 * 1024
+"""Bytes that are hashed at once: a thread that asks for the interpreter more often waits for it more often."""
+
 _WORTH_WRITING_BACK = 1024 * 1024
 """Bytes of a chunk for which the kernel is asked to begin with the disk."""
 
