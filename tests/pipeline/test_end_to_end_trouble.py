@@ -74,7 +74,7 @@ def test_files_wait_for_a_scanner_that_is_away_and_go_on_by_themselves(start: Se
     own.start()
     assert [record_when_settled(server, sent.file_id)["status"] for sent in files] == ["ready", "ready", "quarantined"]
     assert health(server) == {"status": "ok"}
-    assert values(server, "tusd_py_pipeline_pending") == {"": 0}
+    eventually(lambda: values(server, "tusd_py_pipeline_pending") == {"": 0})
     steps = values(server, "tusd_py_pipeline_step_seconds_count")
     assert {outcome: steps[f'outcome="{outcome}",step="scan"'] for outcome in ("passed", "quarantined")} == {
         "passed": 2,

@@ -88,14 +88,14 @@ class Completing:
     async def _complete(self, upload_id: str) -> FileRecord:
         session = await self._sessions.find(upload_id)
         if session is not None:
-            await self._check_all_here(session)
             try:
+                await self._check_all_here(session)
                 async with self._sessions.hold(upload_id):
                     session = await self._sessions.find(upload_id)
                     if session is not None:
                         return await self._assemble(session)
             except UploadError as error:
-                if error.problem is not errors.UPLOAD_NOT_FOUND:
+                if error.problem is not errors.UPLOAD_NOT_FOUND:  # another process has just completed it
                     raise
         return await self._completed_before(upload_id)
 
