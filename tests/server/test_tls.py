@@ -38,14 +38,6 @@ def changing(start: ServerStarter, files: Files) -> Server:
     return start(*files.flags, "-shutdown-timeout", "2m")
 
 
-@pytest.fixture(scope="module")
-def secure(start_shared: ServerStarter, tmp_path_factory: pytest.TempPathFactory) -> Server:
-    """A server over TLS."""
-    files = files_in(tmp_path_factory.mktemp("tls"))
-    files.hold("first.example")
-    return start_shared(*files.flags)
-
-
 def name_of(server: Server) -> str:
     """The name in the certificate that a new connection is shown."""
     with server.connection() as connection:

@@ -19,18 +19,11 @@ import uvloop
 
 from tests.clients import MIB
 from tests.patching import patch_head
-from tests.running import DEADLINE, TUS, Server, ServerStarter, eventually, has_size, read_all, read_head, request_head
+from tests.running import DEADLINE, TUS, Server, eventually, has_size, read_all, read_head, request_head
 from tests.running import trusting_anybody as context
 from tests.server.certificates import files_in
 from tusd_py.server.lending import SocketLoan, lend_socket, turn_away, turn_to
 from tusd_py.server.tls import Certificates
-
-
-@pytest.fixture(scope="module")
-def secure(start_shared: ServerStarter, tmp_path_factory: pytest.TempPathFactory) -> Server:
-    files = files_in(tmp_path_factory.mktemp("tls"))
-    files.hold("lent.example")
-    return start_shared(*files.flags)
 
 
 def _lent_sockets(server: Server) -> int:

@@ -19,6 +19,7 @@ from tusd_py.core import errors
 from tusd_py.core.chunks import Initiation
 from tusd_py.core.errors import UploadError
 from tusd_py.core.sessions import Session
+from tusd_py.core.threads import done
 from tusd_py.service.assembly import Assembly
 from tusd_py.service.threads import Threads
 from tusd_py.store.directories import prepare_directories
@@ -50,7 +51,7 @@ class Room:
             receiver = self.sessions.receiver(session, number, data)
             start = session.offset_of(number)
             receiver.write(content[start : start + session.length_of(number)])
-            self.sessions.mark(marks, number, receiver.digest(), data)
+            done(self.sessions.marking(marks, number, receiver.digest(), data))
         finally:
             os.close(marks)
             os.close(data)
@@ -159,7 +160,7 @@ def test_a_file_longer_than_one_turn_of_a_thread_is_read_to_its_end(tmp_path: Pa
                 room.sessions.marks_path("abc").open("r+b") as marks,
             ):
                 for number in range(session.chunk_count):
-                    room.sessions.mark(marks.fileno(), number, b"as announced".ljust(32), data.fileno())
+                    done(room.sessions.marking(marks.fileno(), number, b"as announced".ljust(32), data.fileno()))
             room.assembly.follow(session)
             others = [room.create(bytes([number] * 10), upload_id=str(number)) for number in range(3)]
             for number, other in enumerate(others):

@@ -16,7 +16,7 @@ import pytest
 from tests.calling import in_loop, until
 from tests.store import store_in
 from tusd_py.core.records import FileRecord, Status, new_file_id, settled
-from tusd_py.core.threads import InThread
+from tusd_py.core.threads import InThread, done
 from tusd_py.core.uploads import Upload
 from tusd_py.service import finishing as module
 from tusd_py.service.finishing import Finishing
@@ -83,7 +83,7 @@ class Room:
         )
 
     def complete_upload(self, upload_id: str = "abc", content: bytes = CONTENT) -> Upload:
-        self.store.create(Upload(upload_id, len(content), {"filename": "world.txt", "filetype": "text/plain"}))
+        done(self.store.creating(Upload(upload_id, len(content), {"filename": "world.txt", "filetype": "text/plain"})))
         (self.directory / upload_id).write_bytes(content)
         return self.store.load(upload_id)
 

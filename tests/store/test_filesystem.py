@@ -24,6 +24,7 @@ from tests.tusd_directory import write_as_tusd
 from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
 from tusd_py.core.ids import is_upload_id
+from tusd_py.core.threads import done
 from tusd_py.core.uploads import CHUNKS, Upload
 from tusd_py.store.durability import Durability
 from tusd_py.store.filesystem import FilesystemStore
@@ -34,6 +35,7 @@ FILE_ID = "f_0123456789abcdef0123456789abcdef"
 OPERATE = """
 import fcntl, os, signal, sys
 from pathlib import Path
+from tusd_py.core.threads import done
 from tusd_py.core.uploads import Upload
 from tusd_py.store.filesystem import FilesystemStore
 
@@ -62,7 +64,7 @@ for lock in locks:
     fcntl.flock(lock, fcntl.LOCK_EX)
 sys.addaudithook(at_system_call)
 if operation == "create":
-    store.create(Upload("new/upload", 5))
+    done(store.creating(Upload("new/upload", 5)))
 elif operation == "concatenate":
     store.concatenate(Upload("new/upload", None, parts=("part", "part")), [uploads["part"]] * 2)
 elif operation == "remove":
@@ -71,10 +73,10 @@ elif operation == "declare":
     store.declare_size(uploads["open"], 7)
 else:
     descriptor = os.open(uploads["open"].path, os.O_RDWR)
-    upload = store.begin("open", descriptor)
-    receiver = store.receiver(upload, descriptor, 4, hold_back=False, algorithm="sha1", verified=True)
+    upload = done(store.beginning("open", descriptor))
+    receiver = done(store.receiving(upload, descriptor, 4, hold_back=False, algorithm="sha1", verified=True))
     receiver.write(b"4567")
-    store.accept(upload, descriptor, 7, verified=True)
+    done(store.accepting(upload, descriptor, 7, verified=True))
 """
 """Does something in a process of its own, which is killed or held at the given call of the system.
 
@@ -89,15 +91,15 @@ def files_in(directory: Path) -> dict[str, bytes]:
 
 def append(store: FilesystemStore, upload_id: str, data: bytes) -> Upload:
     with opened(store.load(upload_id).path) as descriptor:
-        upload = store.begin(upload_id, descriptor)
+        upload = done(store.beginning(upload_id, descriptor))
         limit = len(data) if upload.size is None else upload.size - upload.offset
-        receiver = store.receiver(upload, descriptor, limit, hold_back=False, algorithm=None, verified=False)
+        receiver = done(store.receiving(upload, descriptor, limit, hold_back=False, algorithm=None, verified=False))
         receiver.write(data)
-        return store.accept(upload, descriptor, receiver.position, verified=False)
+        return done(store.accepting(upload, descriptor, receiver.position, verified=False))
 
 
 def complete(store: FilesystemStore, upload_id: str, data: bytes) -> Upload:
-    store.create(Upload(upload_id, len(data), is_partial=True))
+    done(store.creating(Upload(upload_id, len(data), is_partial=True)))
     return append(store, upload_id, data)
 
 
@@ -251,7 +253,7 @@ def test_any_path_that_a_file_can_have_is_used_as_it_stands(tmp_path: Path, name
 def test_a_new_upload_has_tusds_two_files(tmp_path: Path, durability: Durability, size: int | None) -> None:
     store = store_in(tmp_path, durability=durability)
     asked = Upload("abc", size, metadata={"filename": "world.txt"}, metadata_text="filename d29ybGQudHh0")
-    created = store.create(asked)
+    created = done(store.creating(asked))
     assert sorted(files_in(tmp_path)) == ["abc", "abc.info"]
     assert (tmp_path / "abc").read_bytes() == b""
     info = json.loads((tmp_path / "abc.info").read_bytes())
@@ -276,7 +278,7 @@ def test_a_new_upload_has_tusds_two_files(tmp_path: Path, durability: Durability
 def test_both_files_have_the_mode_that_was_asked_for_with_the_umask_applied(tmp_path: Path) -> None:
     umask = os.umask(0o027)
     try:
-        store_in(tmp_path, file_mode=0o666).create(Upload("abc", 1))
+        done(store_in(tmp_path, file_mode=0o666).creating(Upload("abc", 1)))
     finally:
         os.umask(umask)
     assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("abc", "abc.info")] == [0o640, 0o640]
@@ -284,7 +286,7 @@ def test_both_files_have_the_mode_that_was_asked_for_with_the_umask_applied(tmp_
 
 def test_directories_are_made_for_an_id_with_slashes(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    store.create(Upload("project/2024/report", 5))
+    done(store.creating(Upload("project/2024/report", 5)))
     assert append(store, "project/2024/report", b"hello").is_complete
     assert (tmp_path / "project" / "2024" / "report").read_bytes() == b"hello"
 
@@ -299,7 +301,7 @@ def test_a_taken_id_is_refused_and_its_upload_untouched(tmp_path: Path, there: s
     complete(store, there, b"hello")
     part = complete(store, "part", b"other")
     before = files_in(tmp_path)
-    assert problem_of(lambda: store.create(Upload(asked, 1))) is errors.UPLOAD_EXISTS
+    assert problem_of(lambda: done(store.creating(Upload(asked, 1)))) is errors.UPLOAD_EXISTS
     assert problem_of(lambda: store.concatenate(Upload(asked, None, parts=("part",)), [part])) is errors.UPLOAD_EXISTS
     assert files_in(tmp_path) == before
 
@@ -310,7 +312,7 @@ def test_a_file_of_somebody_else_is_not_taken_over(tmp_path: Path, name: str) ->
     part = complete(store, "part", b"other")
     (tmp_path / name).write_bytes(b"theirs")
     before = files_in(tmp_path)
-    assert problem_of(lambda: store.create(Upload("abc", 1))) is errors.UPLOAD_EXISTS
+    assert problem_of(lambda: done(store.creating(Upload("abc", 1)))) is errors.UPLOAD_EXISTS
     assert problem_of(lambda: store.concatenate(Upload("abc", None, parts=("part",)), [part])) is errors.UPLOAD_EXISTS
     assert files_in(tmp_path) == before
 
@@ -318,11 +320,11 @@ def test_a_file_of_somebody_else_is_not_taken_over(tmp_path: Path, name: str) ->
 def test_many_refusals_cost_no_memory(tmp_path: Path) -> None:
     """An error that is raised over and over would carry the frames of all who met it."""
     store = store_in(tmp_path)
-    store.create(Upload("abc", 5))
+    done(store.creating(Upload("abc", 5)))
     frames = []
     for _ in range(3):
         with pytest.raises(UploadError) as caught:
-            store.create(Upload("abc", 5))
+            done(store.creating(Upload("abc", 5)))
         cause = caught.value.__cause__
         assert cause is not None
         frames.append(len(list(walk_tb(cause.__traceback__))))
@@ -344,16 +346,16 @@ def test_a_link_that_leads_nowhere_is_a_taken_id(tmp_path: Path) -> None:
 
 def test_an_empty_upload_is_not_taken_over(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    store.create(Upload("abc", 5))
+    done(store.creating(Upload("abc", 5)))
     before = files_in(tmp_path)
-    assert problem_of(lambda: store.create(Upload("abc", 7))) is errors.UPLOAD_EXISTS
+    assert problem_of(lambda: done(store.creating(Upload("abc", 7)))) is errors.UPLOAD_EXISTS
     assert files_in(tmp_path) == before
 
 
 def test_the_empty_data_of_a_creation_that_died_is_used(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"")
     store = store_in(tmp_path)
-    store.create(Upload("abc", 5))
+    done(store.creating(Upload("abc", 5)))
     assert append(store, "abc", b"hello").is_complete
 
 
@@ -367,7 +369,7 @@ def test_of_many_who_ask_for_an_id_at_once_one_gets_it_and_the_upload_is_whole(t
         for number in range(200):
             barrier.wait()
             with suppress(UploadError):
-                store.create(Upload(f"upload-{number}", 5))
+                done(store.creating(Upload(f"upload-{number}", 5)))
                 winners.append(f"upload-{number}")
 
     threads = [threading.Thread(target=create) for _ in range(workers)]
@@ -382,7 +384,7 @@ def test_of_many_who_ask_for_an_id_at_once_one_gets_it_and_the_upload_is_whole(t
 def test_a_full_disk_leaves_nothing_of_a_creation(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     with largest_file(20):
-        assert problem_of(lambda: store.create(Upload("abc", 5))) is errors.DISK_FULL
+        assert problem_of(lambda: done(store.creating(Upload("abc", 5)))) is errors.DISK_FULL
     assert files_in(tmp_path) == {}
 
 
@@ -656,7 +658,7 @@ def test_a_file_that_is_not_there_is_not_adopted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("durability", DURABILITIES)
 def test_an_upload_is_given_its_file_and_nothing_else_changes(tmp_path: Path, durability: Durability) -> None:
     store = store_in(tmp_path, durability=durability)
-    store.create(Upload("abc", 5, {"a": "b"}, metadata_text="a Yg==", created_at=5.0))
+    done(store.creating(Upload("abc", 5, {"a": "b"}, metadata_text="a Yg==", created_at=5.0)))
     upload = append(store, "abc", b"hello")
     assert store.name_file(upload, FILE_ID).file_id == FILE_ID
     named = store.load("abc")
@@ -710,45 +712,45 @@ def test_a_file_has_its_bytes_if_they_are_there_in_full(tmp_path: Path) -> None:
 @pytest.mark.parametrize("durability", DURABILITIES)
 def test_bytes_of_an_unverified_body_count_at_once(tmp_path: Path, durability: Durability) -> None:
     store = store_in(tmp_path, durability=durability)
-    store.create(Upload("abc", 11))
+    done(store.creating(Upload("abc", 11)))
     with opened(store.load("abc").path) as descriptor:
-        upload = store.begin("abc", descriptor)
-        receiver = store.receiver(upload, descriptor, 11, hold_back=False, algorithm=None, verified=False)
+        upload = done(store.beginning("abc", descriptor))
+        receiver = done(store.receiving(upload, descriptor, 11, hold_back=False, algorithm=None, verified=False))
         receiver.write(b"hello ")
         assert store_in(tmp_path).load("abc").offset == 6
-        half = store.accept(upload, descriptor, 6, verified=False)
+        half = done(store.accepting(upload, descriptor, 6, verified=False))
         assert (half.offset, half.is_complete) == (6, False)
         receiver.write(b"world")
-        assert store.accept(half, descriptor, 11, verified=False).is_complete
+        assert done(store.accepting(half, descriptor, 11, verified=False)).is_complete
 
 
 @pytest.mark.parametrize("durability", DURABILITIES)
 @pytest.mark.parametrize("body", [b"world", b"wo"], ids=["completing", "on the way"])
 def test_bytes_of_a_verified_body_count_only_when_accepted(tmp_path: Path, durability: Durability, body: bytes) -> None:
     store = store_in(tmp_path, durability=durability)
-    store.create(Upload("abc", 11))
+    done(store.creating(Upload("abc", 11)))
     append(store, "abc", b"hello ")
     with opened(store.load("abc").path) as descriptor:
-        upload = store.begin("abc", descriptor)
-        receiver = store.receiver(upload, descriptor, 5, hold_back=False, algorithm="sha1", verified=True)
+        upload = done(store.beginning("abc", descriptor))
+        receiver = done(store.receiving(upload, descriptor, 5, hold_back=False, algorithm="sha1", verified=True))
         receiver.write(body)
         assert receiver.digest() == hashlib.sha1(body, usedforsecurity=False).digest()
         for reader in (store, store_in(tmp_path)):
             assert reader.load("abc").offset == 6
             assert reader.load("abc", descriptor).offset == 6
-        store.accept(upload, descriptor, 6 + len(body), verified=True)
+        done(store.accepting(upload, descriptor, 6 + len(body), verified=True))
     assert store_in(tmp_path).load("abc").offset == 6 + len(body)
     assert (tmp_path / "abc").read_bytes() == b"hello " + body
 
 
 def test_a_rejected_body_leaves_no_byte(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    store.create(Upload("abc", 11))
+    done(store.creating(Upload("abc", 11)))
     append(store, "abc", b"hello ")
     before = files_in(tmp_path)
     with opened(store.load("abc").path) as descriptor:
-        upload = store.begin("abc", descriptor)
-        store.receiver(upload, descriptor, 5, hold_back=False, algorithm="md5", verified=True).write(b"WRONG")
+        upload = done(store.beginning("abc", descriptor))
+        done(store.receiving(upload, descriptor, 5, hold_back=False, algorithm="md5", verified=True)).write(b"WRONG")
         store.reject(upload, descriptor)
     assert files_in(tmp_path) == before
     append(store, "abc", b"world")
@@ -757,40 +759,40 @@ def test_a_rejected_body_leaves_no_byte(tmp_path: Path) -> None:
 
 def test_the_next_writer_cuts_off_what_a_killed_one_never_verified(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    store.create(Upload("abc", 11))
+    done(store.creating(Upload("abc", 11)))
     append(store, "abc", b"hello ")
     before = files_in(tmp_path)
     with opened(store.load("abc").path) as descriptor:
-        upload = store.begin("abc", descriptor)
-        store.receiver(upload, descriptor, 5, hold_back=False, algorithm="sha1", verified=True).write(b"WRONG")
+        upload = done(store.beginning("abc", descriptor))
+        done(store.receiving(upload, descriptor, 5, hold_back=False, algorithm="sha1", verified=True)).write(b"WRONG")
     restarted = store_in(tmp_path)
     assert restarted.load("abc").offset == 6
     assert (tmp_path / "abc").read_bytes() == b"hello WRONG", "a reader cuts nothing"
     with opened(restarted.load("abc").path) as descriptor:
-        assert restarted.begin("abc", descriptor).offset == 6
+        assert done(restarted.beginning("abc", descriptor)).offset == 6
     assert files_in(tmp_path) == before
 
 
 def test_a_mark_without_bytes_after_it_costs_nothing(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    store.create(Upload("abc", 11))
+    done(store.creating(Upload("abc", 11)))
     append(store, "abc", b"hello ")
     with opened(store.load("abc").path) as descriptor:
-        upload = store.begin("abc", descriptor)
-        store.receiver(upload, descriptor, 5, hold_back=False, algorithm="sha1", verified=True)
+        upload = done(store.beginning("abc", descriptor))
+        done(store.receiving(upload, descriptor, 5, hold_back=False, algorithm="sha1", verified=True))
     append(store, "abc", b"world")
     assert store.load("abc").is_complete
 
 
 def test_a_body_is_not_begun_when_its_mark_finds_no_room(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    store.create(Upload("abc", 11))
+    done(store.creating(Upload("abc", 11)))
     append(store, "abc", b"hello ")
     with opened(store.load("abc").path) as descriptor:
-        upload = store.begin("abc", descriptor)
+        upload = done(store.beginning("abc", descriptor))
         with largest_file(0):
             problem = problem_of(
-                lambda: store.receiver(upload, descriptor, 5, hold_back=False, algorithm="sha1", verified=True)
+                lambda: done(store.receiving(upload, descriptor, 5, hold_back=False, algorithm="sha1", verified=True))
             )
     assert problem is errors.DISK_FULL
     assert store.load("abc").offset == 6
@@ -802,21 +804,21 @@ def test_a_body_is_not_begun_when_its_mark_finds_no_room(tmp_path: Path) -> None
 def test_the_digest_of_a_body_can_be_read_back(tmp_path: Path, size: int) -> None:
     body = os.urandom(size)
     store = store_in(tmp_path)
-    store.create(Upload("abc", None))
+    done(store.creating(Upload("abc", None)))
     append(store, "abc", b"before")
     with opened(store.load("abc").path) as descriptor:
-        upload = store.begin("abc", descriptor)
-        receiver = store.receiver(upload, descriptor, size, hold_back=False, algorithm=None, verified=True)
+        upload = done(store.beginning("abc", descriptor))
+        receiver = done(store.receiving(upload, descriptor, size, hold_back=False, algorithm=None, verified=True))
         receiver.write(body)
         assert store.digest_of_body(receiver, descriptor, "sha256") == hashlib.sha256(body).digest()
 
 
 def test_bytes_that_are_gone_when_they_are_read_back_are_trouble_of_ours(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    store.create(Upload("abc", 5))
+    done(store.creating(Upload("abc", 5)))
     with opened(store.load("abc").path) as descriptor:
-        upload = store.begin("abc", descriptor)
-        receiver = store.receiver(upload, descriptor, 5, hold_back=False, algorithm=None, verified=True)
+        upload = done(store.beginning("abc", descriptor))
+        receiver = done(store.receiving(upload, descriptor, 5, hold_back=False, algorithm=None, verified=True))
         receiver.write(b"hello")
         os.ftruncate(descriptor, 3)
         problem = problem_of(lambda: store.digest_of_body(receiver, descriptor, "sha1"))
@@ -852,10 +854,10 @@ def test_a_removed_upload_leaves_nothing_and_others_stay(tmp_path: Path) -> None
     store = store_in(tmp_path)
     complete(store, "kept", b"other")
     before = files_in(tmp_path)
-    store.create(Upload("abc", 11))
+    done(store.creating(Upload("abc", 11)))
     with opened(store.load("abc").path) as descriptor:
-        upload = store.begin("abc", descriptor)
-        store.receiver(upload, descriptor, 5, hold_back=False, algorithm="sha1", verified=True).write(b"hello")
+        upload = done(store.beginning("abc", descriptor))
+        done(store.receiving(upload, descriptor, 5, hold_back=False, algorithm="sha1", verified=True)).write(b"hello")
     store.remove(store.load("abc"))
     assert files_in(tmp_path) == before
     assert problem_of(lambda: store.load("abc")) is errors.UPLOAD_NOT_FOUND
@@ -914,10 +916,10 @@ def test_space_that_is_to_be_kept_is_not_given_away(tmp_path: Path) -> None:
 
 def test_a_long_body_ends_where_the_space_that_is_to_be_kept_begins(tmp_path: Path) -> None:
     store = store_in(tmp_path, min_free_space=2**62)
-    store.create(Upload("abc", None))
+    done(store.creating(Upload("abc", None)))
     with opened(store.load("abc").path) as descriptor:
-        upload = store.begin("abc", descriptor)
-        receiver = store.receiver(upload, descriptor, 2**40, hold_back=False, algorithm=None, verified=False)
+        upload = done(store.beginning("abc", descriptor))
+        receiver = done(store.receiving(upload, descriptor, 2**40, hold_back=False, algorithm=None, verified=False))
         assert problem_of(lambda: receiver.write(bytes(16 * 1024 * 1024))) is errors.DISK_FULL
 
 
@@ -961,7 +963,7 @@ def test_a_creation_that_dies_is_whole_or_gone(tmp_path: Path) -> None:
         if found[-1]:
             assert store_in(directory).load("new/upload").size == 5
         else:
-            store_in(directory).create(Upload("new/upload", 3))
+            done(store_in(directory).creating(Upload("new/upload", 3)))
     assert set(found) == {False, True}
     assert len(found) > 4
 
@@ -1010,7 +1012,7 @@ def test_a_termination_that_dies_leaves_no_data_that_is_elsewhere(tmp_path: Path
 
 def test_a_length_is_declared_or_not_when_that_dies(tmp_path: Path) -> None:
     def prepare(store: FilesystemStore) -> None:
-        store.create(Upload("open", None))
+        done(store.creating(Upload("open", None)))
         append(store, "open", b"123")
 
     sizes = set()
@@ -1024,7 +1026,7 @@ def test_a_length_is_declared_or_not_when_that_dies(tmp_path: Path) -> None:
 
 def test_a_verified_body_counts_whole_or_not_at_all_when_that_dies(tmp_path: Path) -> None:
     def prepare(store: FilesystemStore) -> None:
-        store.create(Upload("open", 7))
+        done(store.creating(Upload("open", 7)))
         append(store, "open", b"123")
 
     contents = set()
@@ -1032,7 +1034,7 @@ def test_a_verified_body_counts_whole_or_not_at_all_when_that_dies(tmp_path: Pat
         store = store_in(directory)
         offset = store.load("open").offset
         with opened(store.load("open").path) as descriptor:
-            assert store.begin("open", descriptor).offset == offset
+            assert done(store.beginning("open", descriptor)).offset == offset
         assert sorted(files_in(directory)) == ["open", "open.info"]
         content = (directory / "open").read_bytes()
         assert len(content) == offset
@@ -1043,7 +1045,7 @@ def test_a_verified_body_counts_whole_or_not_at_all_when_that_dies(tmp_path: Pat
 def test_a_sweep_leaves_everything_that_no_crash_left(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     complete(store, "done", b"hello")
-    store.create(Upload("half", 5))
+    done(store.creating(Upload("half", 5)))
     append(store, "half", b"he")
     write_as_tusd(tmp_path, "project/tusd", b"hello")
     (tmp_path / "foreign").write_bytes(b"data without an info file")
@@ -1084,12 +1086,12 @@ def test_a_sweep_leaves_a_creation_that_goes_on_where_another_one_died(tmp_path:
 
 def test_a_creation_beside_the_removal_of_its_id_is_refused_or_whole(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    store.create(Upload("project/victim", 5))
+    done(store.creating(Upload("project/victim", 5)))
     with started(tmp_path, "remove", "os.remove", 1) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"paused\n"
         try:
-            store.create(Upload("project/victim", 7))
+            done(store.creating(Upload("project/victim", 7)))
         except UploadError as error:
             created, problem = False, error.problem
         else:

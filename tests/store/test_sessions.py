@@ -15,6 +15,7 @@ from tests.store.dying import outcomes_of_crashes
 from tusd_py.core import errors
 from tusd_py.core.chunks import Initiation
 from tusd_py.core.sessions import Session
+from tusd_py.core.threads import done
 from tusd_py.store.directories import prepare_directories
 from tusd_py.store.sessions import SessionStore
 
@@ -64,7 +65,7 @@ def put(store: SessionStore, session: Session, number: int, content: bytes = CON
         receiver.write(chunk)
         digest = receiver.digest()
         assert digest == hashlib.sha256(chunk).digest()
-        store.mark(marks, number, digest, data)
+        done(store.marking(marks, number, digest, data))
     return digest
 
 
@@ -198,7 +199,7 @@ def test_a_chunk_counts_only_when_it_is_marked(tmp_path: Path) -> None:
         store.receiver(session, 1, data).write(b"o wo")
         assert store.digest_of(marks, 1) is None
         assert store.marked(session) == {}
-        store.mark(marks, 1, hashlib.sha256(b"o wo").digest(), data)
+        done(store.marking(marks, 1, hashlib.sha256(b"o wo").digest(), data))
         assert store.digest_of(marks, 1) == hashlib.sha256(b"o wo").digest()
         assert store.digest_of(marks, 0) is None
         assert store.digest_of(marks, 3) is None
@@ -227,7 +228,7 @@ def test_marks_say_what_was_marked(
     session = store.create(session_of(bytes(300), chunk_size=1))
     with opened(store.data_path("abc")) as data, opened(store.marks_path("abc")) as marks:
         for number, digest in digests.items():
-            store.mark(marks, number, digest, data)
+            done(store.marking(marks, number, digest, data))
         assert {number: store.digest_of(marks, number) for number in digests} == digests
     assert store.marked(session) == digests
     end = next(number for number in range(start, 301) if number not in digests)

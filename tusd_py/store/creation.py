@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tusd_py.core import errors
 from tusd_py.core.errors import UploadError
-from tusd_py.core.threads import Steps, done
+from tusd_py.core.threads import Steps
 from tusd_py.core.uploads import Upload
 from tusd_py.store.concatenation import append_file
 from tusd_py.store.data_files import adopt_data, claimed_data_file, forget_copy, is_adopted, place_data, with_parents
@@ -46,9 +46,6 @@ class Creation:
         self._check_space = check_space
         self._file_mode = file_mode
         self._directory_mode = directory_mode
-
-    def create(self, upload: Upload) -> Upload:
-        return done(self.creating(upload))
 
     def creating(self, upload: Upload) -> Steps[Upload]:
         """Make an empty upload. Raises 400 ERR_UPLOAD_EXISTS for a taken id; after a crash it is whole or garbage.

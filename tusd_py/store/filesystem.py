@@ -15,7 +15,7 @@ from tusd_py.core.digests import ALGORITHMS
 from tusd_py.core.errors import UploadError
 from tusd_py.core.ids import is_upload_id
 from tusd_py.core.info import CorruptInfo, decode_info
-from tusd_py.core.threads import Steps, done
+from tusd_py.core.threads import Steps
 from tusd_py.core.uploads import Upload
 from tusd_py.store.creation import Creation
 from tusd_py.store.data_files import remove_unpublished
@@ -66,8 +66,7 @@ class FilesystemStore:
         self.directory, self.place = layout.directory, layout.place
         self.info_path, self.place_of, self.is_place = layout.info_path, layout.place_of, layout.is_place
         self.upload_ids = layout.upload_ids
-        self.create, self.creating = creation.create, creation.creating
-        self.concatenate = creation.concatenate
+        self.creating, self.concatenate = creation.creating, creation.concatenate
         self.adopt, self.withdraw_adopted = creation.adopt, creation.withdraw_adopted
 
     # --- finding ---
@@ -126,9 +125,6 @@ class FilesystemStore:
 
     # --- writing, under the upload's lock ---
 
-    def begin(self, upload_id: str, descriptor: int) -> Upload:
-        return done(self.beginning(upload_id, descriptor))
-
     def beginning(self, upload_id: str, descriptor: int) -> Steps[Upload]:
         """Read an upload of which the caller holds the lock, and cut off bytes that were never verified."""
         upload = self.describe(upload_id)
@@ -154,17 +150,10 @@ class FilesystemStore:
         with system_errors_translated():
             self._descriptions.rewrite(upload, name_durable=name_durable)
 
-    def receiver(
-        self, upload: Upload, descriptor: int, limit: int, *, hold_back: bool, algorithm: str | None, verified: bool
-    ) -> Receiver:
-        return done(
-            self.receiving(upload, descriptor, limit, hold_back=hold_back, algorithm=algorithm, verified=verified)
-        )
-
     def receiving(
         self, upload: Upload, descriptor: int, limit: int, *, hold_back: bool, algorithm: str | None, verified: bool
     ) -> Steps[Receiver]:
-        """Start writing at the upload's offset; a `verified` body counts only after `accept`."""
+        """Start writing at the upload's offset; a `verified` body counts only after `accepting`."""
         if verified:
             with system_errors_translated(missing=errors.STORE_UNAVAILABLE):
                 yield partial(self._unverified.set, upload.id, upload.offset)
@@ -189,9 +178,6 @@ class FilesystemStore:
                 digest.update(block)
                 position += len(block)
         return digest.digest()
-
-    def accept(self, upload: Upload, descriptor: int, offset: int, *, verified: bool) -> Upload:
-        return done(self.accepting(upload, descriptor, offset, verified=verified))
 
     def accepting(self, upload: Upload, descriptor: int, offset: int, *, verified: bool) -> Steps[Upload]:
         """Let the bytes up to `offset` count, durable as the policy says; call it before the answer.

@@ -22,7 +22,7 @@ from tusd_py.core.body import Buffer
 from tusd_py.core.errors import UploadError
 from tusd_py.core.ids import is_upload_id
 from tusd_py.core.sessions import Session, decode_session, encode_session
-from tusd_py.core.threads import Steps, done
+from tusd_py.core.threads import Steps
 from tusd_py.store.receiver import WRITEBACK_EVERY, Receiver
 from tusd_py.store.system_errors import system_errors_translated
 from tusd_py.store.workspace import Workspace, flat_name, sync_directory
@@ -177,9 +177,6 @@ class SessionStore:
         with system_errors_translated():
             mark = os.pread(marks, _MARK_SIZE, number * _MARK_SIZE)
         return _digest_in(mark, 0) if mark[:1] == _SET else None
-
-    def mark(self, marks: int, number: int, digest: bytes, data: int) -> None:
-        done(self.marking(marks, number, digest, data))
 
     def marking(self, marks: int, number: int, digest: bytes, data: int) -> Steps[None]:
         """From now on the chunk counts, also after a crash."""

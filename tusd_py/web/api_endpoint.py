@@ -49,8 +49,6 @@ class ApiEndpoint:
         ]
         self._api_keys = api_keys
         self._context = context
-        self._cors = context.cors
-        self._metrics = context.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._context.on_request()
@@ -92,7 +90,7 @@ class ApiEndpoint:
         return response
 
     async def _dispatch(self, request: ApiRequest) -> Response:
-        if not self._cors.allows(request.headers.get("origin")):
+        if not self._context.cors.allows(request.headers.get("origin")):
             raise UploadError(errors.ORIGIN_NOT_ALLOWED)
         routes, names = self._find(request)
         allow = {"allow": ", ".join([*routes, *(["HEAD"] if "GET" in routes else []), "OPTIONS"])}
@@ -136,7 +134,7 @@ class ApiEndpoint:
     def _render(self, error: UploadError) -> Response:
         # tusd's 500 says that this was our fault.
         problem = errors.BODY_TIMEOUT if error.problem is errors.READ_TIMEOUT else error.problem
-        self._metrics.count_error(problem.status, problem.code)
+        self._context.metrics.count_error(problem.status, problem.code)
         level = logging.ERROR if problem.status >= 500 else logging.INFO
         log.log(level, LogEvent("ResponseOutgoing", status=problem.status, body=problem.code, **error.evidence))
         answer: dict[str, object] = {"error": problem.message, "code": problem.code}

@@ -49,8 +49,6 @@ class TusEndpoint:
         self._file = file
         self._base_path = base_path
         self._context = context
-        self._cors = context.cors
-        self._metrics = context.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._context.on_request()
@@ -100,7 +98,7 @@ class TusEndpoint:
         return response
 
     async def _dispatch(self, request: TusRequest, scope: Scope) -> Response:
-        if not self._cors.allows(request.headers.get("origin")):
+        if not self._context.cors.allows(request.headers.get("origin")):
             raise UploadError(errors.ORIGIN_NOT_ALLOWED)
         if request.method == "OPTIONS":
             has_trailers = TRAILERS in (scope.get("extensions") or {})
@@ -139,7 +137,7 @@ class TusEndpoint:
             response.headers["retry-after"] = str(problem.retry_after)
         if isinstance(error, HookRefusal):
             change_response(response, [error.response])
-        self._metrics.count_error(response.status_code, problem.code)
+        self._context.metrics.count_error(response.status_code, problem.code)
         _log_response(response, request, **error.evidence)
         return response
 
