@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 
 from tests.redis_server import RedisServer, running_redis
 from tests.running import Server, ServerStarter, start_server
+
+# Servers and commands are run as users run them: what is left unwritten in a buffer is a matter of theirs.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -175,7 +175,7 @@ def start_server(
     log = tempfile.NamedTemporaryFile(prefix="tusd-py-", suffix=".log")  # noqa: SIM115 -- lives as long as the server
     command = [*wrapper, sys.executable, "-m", "tusd_py", "-host", "127.0.0.1", "-port", str(port)]
     command += ["-upload-dir", str(upload_dir), *flags]
-    variables = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
+    variables = {**os.environ, **(environment or {})}
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=variables)
     server = Server(process, log, upload_dir)
     if wait:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 from tusd_py.cli.file_commands import COMMANDS, Refused, run_file_command, usage_of_commands
 from tusd_py.cli.flags import FlagError, HelpWanted, parse_flags, usage
-from tusd_py.cli.operator import Operator, occupy_standard_descriptors, print_line
+from tusd_py.cli.operator import Operator, give_up_unsaid, occupy_standard_descriptors, print_line
 from tusd_py.cli.serving import Fatal, run_server, run_worker
 from tusd_py.cli.table import FLAGS
 from tusd_py.core.errors import UploadError
@@ -20,6 +21,7 @@ from tusd_py.version import __version__
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server; the exit status is tusd's: 0 after a stop, 1 if it cannot run, 2 for a bad command line."""
     occupy_standard_descriptors()
+    atexit.register(give_up_unsaid)
     assignment = take_assignment(os.environ)
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words.pop(0) if words and words[0] in COMMANDS else ""

@@ -22,6 +22,15 @@ def occupy_standard_descriptors() -> None:
     os.close(descriptor)
 
 
+def give_up_unsaid() -> None:
+    """What could not be written until the end never will be; Python would try, and end with a status of its own."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def print_line(text: str, stream: TextIO) -> None:
     try:
         print(text, file=stream, flush=True)
